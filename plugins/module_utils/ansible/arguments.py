@@ -1,0 +1,55 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Options that several modules share. Their documentation is in plugins/doc_fragments, under the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: One endpoint: what all types share, then what each type adds.
+ENDPOINT: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "type": {"type": "str", "required": True},
+    "timeout_s": {"type": "float", "default": 60.0},
+    # simulated
+    "scenario": {"type": "path"},
+    "state_path": {"type": "path"},
+}
+
+ENDPOINTS: dict[str, Any] = {
+    "endpoints": {"type": "list", "elements": "dict", "required": True, "options": ENDPOINT},
+}
+
+STORE: dict[str, Any] = {
+    "store": {"type": "str", "fallback_env": "FORESIGHT_STORE", "default": "~/.foresight"},
+}
+
+LEDGER: dict[str, Any] = {
+    "ledger": {"type": "str", "no_log": False, "fallback_env": "FORESIGHT_LEDGER"},
+}
+
+PROGRESS: dict[str, Any] = {
+    "progress_path": {"type": "path"},
+}
+
+
+def argument_spec(*groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the groups as one argument spec, each ``fallback_env`` made a real fallback to that variable."""
+    spec: dict[str, Any] = {}
+    for group in groups:
+        for name, option in group.items():
+            spec[name] = _with_fallback(option)
+    return spec
+
+
+def _with_fallback(option: Mapping[str, Any]) -> dict[str, Any]:
+    from ansible.module_utils.basic import env_fallback
+
+    built = {key: value for key, value in option.items() if key != "fallback_env"}
+    if "fallback_env" in option:
+        names = option["fallback_env"]
+        built["fallback"] = (env_fallback, [names] if isinstance(names, str) else list(names))
+    if "options" in option:
+        built["options"] = {name: _with_fallback(nested) for name, nested in option["options"].items()}
+    return built

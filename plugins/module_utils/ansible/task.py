@@ -1,0 +1,39 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs one operation as an Ansible module: options in, one result or one clear failure out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import ForesightError
+from ..operations.context import Context, Outcome
+from .progress import ProgressFile
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+Operation = Callable[[Context], Outcome]
+
+
+def run_task(module: AnsibleModule, operation: Operation) -> None:
+    """Run ``operation`` and leave through ``exit_json`` or ``fail_json``.
+
+    A `ForesightError` fails the task with ``error: {code, message, advice, details}``; anything else is a defect
+    and keeps its traceback.
+    """
+    progress = ProgressFile(module.params.get("progress_path"))
+    try:
+        outcome = operation(Context(check_mode=module.check_mode, report=progress.write))
+    except ForesightError as error:
+        text = f"{error.message}. {error.advice}" if error.advice else error.message
+        module.fail_json(msg=text, error=error.as_dict())
+    for warning in outcome.warnings:
+        module.warn(warning)
+    answer = {"changed": outcome.changed, **outcome.result, "warnings_found": list(outcome.warnings)}
+    if outcome.diff is not None:
+        answer["diff"] = outcome.diff
+    if outcome.facts:
+        answer["ansible_facts"] = {"foresight": outcome.facts}
+    module.exit_json(**answer)

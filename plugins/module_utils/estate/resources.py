@@ -1,0 +1,82 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The four resources that a host has, a VM needs and a reservation holds, as one vector with units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..errors import InvalidOption
+
+#: Resource name (as in the metrics dataset) -> field of `Resources`, whose name carries the unit.
+FIELD_OF = {"cpu": "cpu_cores", "memory": "memory_mib", "network": "network_mbit_s", "disk": "disk_mib_s"}
+#: The resources in the order every vector and array of them uses.
+RESOURCES: tuple[str, ...] = tuple(FIELD_OF)
+#: Units as people write them.
+UNITS = {"cpu": "cores", "memory": "MiB", "network": "Mbit/s", "disk": "MiB/s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """An amount of each resource.
+
+    ``cpu_cores`` in physical cores (fractions allowed), ``memory_mib`` in MiB, ``network_mbit_s`` as received plus
+    sent in Mbit/s, ``disk_mib_s`` as read plus written in MiB/s.
+    """
+
+    cpu_cores: float = 0.0
+    memory_mib: float = 0.0
+    network_mbit_s: float = 0.0
+    disk_mib_s: float = 0.0
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield the amounts in the order of `RESOURCES`."""
+        return (getattr(self, field.name) for field in fields(self))
+
+    def __getitem__(self, resource: str) -> float:
+        """Return the amount of ``resource`` (a name from `RESOURCES`)."""
+        return float(getattr(self, FIELD_OF[resource]))
+
+    def __add__(self, other: Resources) -> Resources:
+        return self._combine(other, lambda a, b: a + b)
+
+    def __sub__(self, other: Resources) -> Resources:
+        return self._combine(other, lambda a, b: a - b)
+
+    def scaled(self, factor: float) -> Resources:
+        """Return every amount times ``factor``."""
+        return Resources(*(amount * factor for amount in self))
+
+    def maximum(self, other: Resources) -> Resources:
+        """Return the larger amount of each resource."""
+        return self._combine(other, max)
+
+    def _combine(self, other: Resources, operation: Callable[[float, float], float]) -> Resources:
+        return Resources(*(operation(a, b) for a, b in zip(self, other, strict=True)))
+
+    def as_dict(self) -> dict[str, float]:
+        """Return ``{cpu_cores, memory_mib, network_mbit_s, disk_mib_s}``."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], option: str = "resources") -> Resources:
+        """Build from the fields' names; absent ones are 0.
+
+        Raises `InvalidOption` naming ``option`` for an unknown field or a value that is not a finite number.
+        """
+        unknown = sorted(set(data) - set(FIELD_OF.values()))
+        if unknown:
+            raise InvalidOption(option, f"unknown resource {unknown[0]!r}; known are {', '.join(FIELD_OF.values())}")
+        return cls(**{name: _finite(value, f"{option}.{name}") for name, value in data.items() if value is not None})
+
+
+def _finite(value: Any, option: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidOption(option, f"{value!r} is not a number") from None
+    if number != number or number in (float("inf"), float("-inf")):
+        raise InvalidOption(option, f"{value!r} is not a finite number")
+    return number
