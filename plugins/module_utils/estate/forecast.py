@@ -45,6 +45,12 @@ class Scenarios(Protocol):
         Members without a forecast count as 0; `missing` names them.
         """
 
+    def mean_totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
+        """Return the mean of `totals` over the scenarios, shape (groups, steps), without building all of them.
+
+        This is what a first pass over a thousand hosts can afford.
+        """
+
     def missing(self, keys: Sequence[SeriesKey]) -> tuple[SeriesKey, ...]:
         """Return those of ``keys`` that have no paths."""
 
