@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# Every module takes ENDPOINTS, STORE and LEDGER, so that `module_defaults` can set them once for the whole group.
+
 #: One endpoint: what all types share, then what each type adds.
 ENDPOINT: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -18,7 +20,7 @@ ENDPOINT: dict[str, Any] = {
 }
 
 ENDPOINTS: dict[str, Any] = {
-    "endpoints": {"type": "list", "elements": "dict", "required": True, "options": ENDPOINT},
+    "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},
 }
 
 STORE: dict[str, Any] = {

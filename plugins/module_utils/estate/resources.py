@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -77,6 +78,6 @@ def _finite(value: Any, option: str) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise InvalidOption(option, f"{value!r} is not a number") from None
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise InvalidOption(option, f"{value!r} is not a finite number")
     return number

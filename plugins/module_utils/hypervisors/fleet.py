@@ -25,10 +25,12 @@ class Fleet:
     def __init__(self, endpoints: Sequence[Mapping[str, Any]]) -> None:
         """Take endpoint options, each with ``name`` and ``type``; no I/O.
 
-        Raises `InvalidOption` for an unknown type, a doubled name, or endpoints that live by different clocks.
+        Raises `InvalidOption` for none at all, an unknown type, a doubled name, or endpoints that live by different clocks.
         """
         self._drivers: dict[str, Driver] = {}
         self._connected: set[str] = set()
+        if not endpoints:
+            raise InvalidOption("endpoints", "at least one is needed to ask a hypervisor")
         for endpoint in endpoints:
             name = endpoint["name"]
             if name in self._drivers:
