@@ -11,7 +11,7 @@ options:
   endpoints:
     description:
       - The hypervisors or their managers that make up the estate.
-      - A module that has to ask a hypervisor fails when there is none; the others take it so that it can be a common default.
+      - A module that has to ask a hypervisor fails when there is none; others take it as a common default.
       - Set it once for all modules through C(module_defaults) of C(group/foresight.migration.estate).
     type: list
     elements: dict

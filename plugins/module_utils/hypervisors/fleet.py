@@ -25,7 +25,7 @@ class Fleet:
     def __init__(self, endpoints: Sequence[Mapping[str, Any]]) -> None:
         """Take endpoint options, each with ``name`` and ``type``; no I/O.
 
-        Raises `InvalidOption` for none at all, an unknown type, a doubled name, or endpoints that live by different clocks.
+        Raises `InvalidOption` for none at all, an unknown type or a doubled name.
         """
         self._drivers: dict[str, Driver] = {}
         self._connected: set[str] = set()
