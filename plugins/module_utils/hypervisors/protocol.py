@@ -272,6 +272,10 @@ class Driver(ABC):
     def observe_host(self, host_id: str) -> Resources:
         """Return what the host uses right now, for the guard; cheap enough to be called every second."""
 
+    def observe_vm(self, vm_uuid: str) -> Resources | None:
+        """Return what the VM uses right now, for the guard; None where the platform cannot tell it cheaply."""
+        return None
+
     @abstractmethod
     def preflight(self, vm_uuid: str, source: Driver, host_id: str, order: MoveOrder) -> tuple[Finding, ...]:
         """Ask the platform whether the VM at ``source`` could move to ``host_id`` here; changes nothing."""
@@ -322,6 +326,10 @@ class Driver(ABC):
     def switch_to_post_copy(self, job: Job) -> None:
         """Switch the running job to post-copy; only where `Capabilities.post_copy` and the order allowed it."""
         raise HypervisorFault(f"Endpoint {self.name!r} cannot switch a migration to post-copy")
+
+    def recover_post_copy(self, job: Job, destination: Driver) -> None:
+        """Resume a post-copy whose connection broke (``stalled`` after ``postcopy``): the VM stands until then."""
+        raise HypervisorFault(f"Endpoint {self.name!r} cannot resume a broken post-copy")
 
     @abstractmethod
     def abort(self, job: Job) -> None:
