@@ -1,0 +1,20 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""VMs that must be together."""
+
+from __future__ import annotations
+
+from ...estate.nouns import Host
+from ..question import Question
+from ..rules import broken_rules
+from ..verdict import Reason
+
+
+class Affinity:
+    """Rejects hosts away from a VM that a mandatory rule keeps together with this one."""
+
+    CODE = "vm_affinity"
+
+    def reject(self, host: Host, question: Question) -> Reason | None:
+        """Return a reason that names the rules and the VMs that are elsewhere."""
+        return broken_rules(self.CODE, host, question)
