@@ -15,6 +15,9 @@ from ..errors import InvalidOption
 FIELD_OF = {"cpu": "cpu_cores", "memory": "memory_mib", "network": "network_mbit_s", "disk": "disk_mib_s"}
 #: The resources in the order every vector and array of them uses.
 RESOURCES: tuple[str, ...] = tuple(FIELD_OF)
+#: Share of a host's capacity that its load may reach, unless the user says otherwise; the rest is for the host itself
+#: and for what no forecast sees.
+DEFAULT_LIMITS: Mapping[str, float] = {"cpu": 0.9, "memory": 0.95, "network": 0.9, "disk": 0.9}
 #: Units as people write them.
 UNITS = {"cpu": "cores", "memory": "MiB", "network": "Mbit/s", "disk": "MiB/s"}
 

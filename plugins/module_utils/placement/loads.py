@@ -63,26 +63,28 @@ class HostLoads:
                 "for a VM without history.",
                 details={"vm": question.vm.key, "missing": sorted(missing)},
             )
-        groups = [(key,) for key in own]
-        constant = np.array([[stand_in(question.vm, r) if r in missing else 0.0] for r in RESOURCES], np.float32)
-        self._vm_paths = self._cut(question.scenarios.totals(groups)) + constant
-        self._vm_mean = self._cut(question.scenarios.mean_totals(groups)) + constant
+        self._own_constant = np.array(
+            [[stand_in(question.vm, name) if name in missing else 0.0] for name in RESOURCES], np.float32
+        )
 
     def mean(self, hosts: Sequence[Host]) -> NDArray[np.float32]:
         """Return the expected load with the VM, shape (hosts, `RESOURCES`, steps)."""
-        residents = self._cut(self._scenarios.mean_totals(self._groups(hosts)))
-        shape = (len(hosts), len(RESOURCES), residents.shape[-1])
-        total: NDArray[np.float32] = residents.reshape(shape) + self._constant(hosts) + self._vm_mean
+        paths = self._cut(self._scenarios.mean_totals(self._groups(hosts, with_vm=True)))
+        shape = (len(hosts), len(RESOURCES), paths.shape[-1])
+        total: NDArray[np.float32] = paths.reshape(shape) + self._constant(hosts) + self._own_constant
         return total
 
     def judge(self, hosts: Sequence[Host]) -> list[Load]:
         """Return the `Load` of each host with the VM, from all scenarios."""
-        residents = self._cut(self._scenarios.totals(self._groups(hosts)))
-        scenarios, _groups, steps = residents.shape
-        without = residents.reshape(scenarios, len(hosts), len(RESOURCES), steps) + self._constant(hosts)
-        return judge_loads(
-            without, self._vm_paths[:, None], capacities(hosts), limits(hosts, self._question), self.step_h
-        )
+        constant = self._constant(hosts)
+        without = self._paths(hosts, with_vm=False) + constant
+        load = self._paths(hosts, with_vm=True) + (constant + self._own_constant)
+        return judge_loads(without, load, capacities(hosts), limits(hosts, self._question), self.step_h)
+
+    def _paths(self, hosts: Sequence[Host], *, with_vm: bool) -> NDArray[np.float32]:
+        """Return the demand of the residents per scenario, shape (scenarios, hosts, `RESOURCES`, steps)."""
+        paths = self._cut(self._scenarios.totals(self._groups(hosts, with_vm=with_vm)))
+        return paths.reshape(paths.shape[0], len(hosts), len(RESOURCES), paths.shape[-1])
 
     def _cut(self, paths: NDArray[np.float32]) -> NDArray[np.float32]:
         return paths[..., self._steps]
@@ -91,10 +93,14 @@ class HostLoads:
         others = self._question.estate.vms_by_host.get(host.key, ())
         return sorted((vm for vm in others if vm.key != self._question.vm.key), key=lambda vm: vm.uuid)
 
-    def _groups(self, hosts: Sequence[Host]) -> list[tuple[SeriesKey, ...]]:
-        """Return one group per host and resource: the demand of its residents, this VM left out."""
+    def _groups(self, hosts: Sequence[Host], *, with_vm: bool) -> list[tuple[SeriesKey, ...]]:
+        """Return one group per host and resource: the demand of its residents, with or without the question's VM.
+
+        The VM is summed inside the group, for a coarse step of the paths holds the maximum of the *sum*.
+        """
+        added = [self._question.vm] if with_vm else []
         return [
-            tuple(SeriesKey("vm", vm.uuid, resource) for vm in residents)
+            tuple(SeriesKey("vm", vm.uuid, resource) for vm in [*residents, *added])
             for residents in map(self._residents, hosts)
             for resource in RESOURCES
         ]
@@ -128,9 +134,8 @@ class HostLoads:
         """Return the window's steps that [start_ts, end_ts) touches."""
         step_s = self._scenarios.step_s
         first_ts = self._question.origin_ts + self._steps.start * step_s
-        return slice(
-            max(0, math.floor((start_ts - first_ts) / step_s)), max(0, math.ceil((end_ts - first_ts) / step_s))
-        )
+        first, last = math.floor((start_ts - first_ts) / step_s), math.ceil((end_ts - first_ts) / step_s)
+        return slice(max(0, first), max(0, last))
 
 
 def _window(question: Question) -> slice:
@@ -174,19 +179,18 @@ def limits(hosts: Sequence[Host], question: Question) -> NDArray[np.float32]:
 
 def judge_loads(
     without: NDArray[np.float32],
-    vm: NDArray[np.float32],
+    load: NDArray[np.float32],
     capacity: NDArray[np.float32],
     limit: NDArray[np.float32],
     step_h: float,
 ) -> list[Load]:
     """Return the `Load` of each host.
 
-    ``without`` is the load without the VM, shape (scenarios, hosts, resources, steps); ``vm`` broadcasts against it;
+    ``without`` and ``load`` are the loads without and with the VM, shape (scenarios, hosts, resources, steps);
     ``capacity`` and ``limit`` are (hosts, resources), infinite where unknown; ``step_h`` is hours per step.
     """
     ceiling = limit[None, :, :, None]
     overload_without = np.maximum(without - ceiling, 0).mean(axis=0, dtype=np.float64).sum(axis=-1) * step_h / limit
-    load = without + vm
     over = load > ceiling
     overload = np.maximum(load - ceiling, 0).mean(axis=0, dtype=np.float64).sum(axis=-1) * step_h / limit
     by_resource = over.any(axis=-1).mean(axis=0)

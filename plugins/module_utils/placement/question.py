@@ -7,33 +7,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 from ..estate.forecast import Scenarios
 from ..estate.nouns import Host, Rule, Sla, Vm
 from ..estate.reservation import Reservation
-from ..estate.resources import Resources
+from ..estate.resources import DEFAULT_LIMITS, Resources
 from ..estate.snapshot import Estate
+from .migration_cost import MigrationCost
 from .policies import Policy
-
-#: Share of a host's capacity that the load may reach; the rest is for the host itself and for what no forecast sees.
-DEFAULT_LIMITS: Mapping[str, float] = {"cpu": 0.9, "memory": 0.95, "network": 0.9, "disk": 0.9}
+from .verdict import Reason
 
 #: Points that the best host must score above staying before a move is worth its cost.
 DEFAULT_MIN_GAIN = 5.0
-
-
-class PredictedMove(Protocol):
-    """The migration-cost model's answer, as far as a selection reads it."""
-
-    @property
-    def duration_s(self) -> float: ...
-    @property
-    def transferred_mib(self) -> float: ...
-    @property
-    def downtime_ms(self) -> float: ...
-    @property
-    def converges(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +26,8 @@ class Question:
     """One VM, and everything that bears on where it should go. Pure data, except for ``predict_move``.
 
     ``scenarios`` begin at ``origin_ts``; judged is the window of ``window_s`` seconds from ``now_ts``.
-    ``reservations`` are those active on the estate; the VM's own are ignored, for this choice replaces them.
+    ``reservations`` are the ledger's; the VM's own are ignored, for this choice replaces them. ``refused`` are hosts
+    to which the platform itself said no, with its reason.
     ``predict_move`` gives the cost of moving this VM at a bandwidth in MiB/s. ``threshold_need`` is the predicted
     need that the threshold rule compares. ``allowed_hosts`` are the keys that the user's own expression keeps (None:
     no expression). ``min_gain`` is in points of the score. ``last_move_ts`` is when the VM was last moved.
@@ -55,7 +41,7 @@ class Question:
     now_ts: float
     window_s: float
     policy: Policy
-    predict_move: Callable[[float], PredictedMove]
+    predict_move: Callable[[float], MigrationCost]
     reservations: tuple[Reservation, ...] = ()
     sla: Sla = Sla()
     limits: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
@@ -65,6 +51,7 @@ class Question:
     cooldown_s: float = 0.0
     last_move_ts: float | None = None
     refuse_rivals: bool = True
+    refused: Mapping[str, Reason] = field(default_factory=dict)
     asked_hosts: frozenset[str] = frozenset()
 
     @cached_property
@@ -74,13 +61,21 @@ class Question:
 
     @cached_property
     def other_reservations(self) -> tuple[Reservation, ...]:
-        """Active reservations of VMs other than this one that have not arrived at their host yet."""
+        """Reservations of other VMs that the snapshot does not show on their host.
+
+        They are those that are active and not lapsed, and those consumed since the snapshot was taken.
+        """
         home = {vm.uuid: vm.host_key for vm in self.estate.vms.values()} if self.reservations else {}
         return tuple(
             held
             for held in self.reservations
-            if held.state == "active" and held.vm_uuid != self.vm.uuid and home.get(held.vm_uuid) != held.host_key
+            if self._holds(held) and held.vm_uuid != self.vm.uuid and home.get(held.vm_uuid) != held.host_key
         )
+
+    def _holds(self, held: Reservation) -> bool:
+        if held.state == "active":
+            return min(held.lease_expires_ts, held.end_ts) > self.now_ts
+        return held.state == "consumed" and held.updated_ts > self.estate.taken_ts
 
     @cached_property
     def promised(self) -> Mapping[str, Resources]:

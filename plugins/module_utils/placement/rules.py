@@ -41,11 +41,11 @@ def _peers_elsewhere(rule: Rule, host: Host, question: Question) -> set[str]:
     return placed - _peers_here(rule, host, question)
 
 
-def _outside_group(rule: Rule, host: Host, question: Question) -> set[str]:
+def _outside_group(rule: Rule, host: Host, _question: Question) -> set[str]:
     return set() if host.key in rule.host_keys else {host.key}
 
 
-def _inside_group(rule: Rule, host: Host, question: Question) -> set[str]:
+def _inside_group(rule: Rule, host: Host, _question: Question) -> set[str]:
     return {host.key} if host.key in rule.host_keys else set()
 
 

@@ -63,7 +63,7 @@ def sla(load: Load | None, cost: Cost | None, host: Host, question: Question) ->
 
 
 def balance(policy: Policy, mean_use: Mapping[str, float]) -> float:
-    """Return the points for where the load goes: emptier hosts under ``balanced`` and ``spread``, fuller under ``pack``.
+    """Return the points for where the load goes: to emptier hosts, or under ``pack`` to fuller ones.
 
     ``balanced`` looks at the mean over the resources, ``spread`` and ``pack`` at the fullest one. ``mean_use`` is the
     expected use with the VM, as a share of capacity.

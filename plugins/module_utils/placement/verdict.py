@@ -84,8 +84,8 @@ class HostVerdict:
 class Selection:
     """The decision: ``move`` to ``chosen``, or ``stay``, with the reasons for it.
 
-    ``ranking`` holds the hosts that could take the VM, best first; ``outscored`` and ``rejected`` all others, in the order
-    of their keys; ``staying`` is the verdict on the VM's present host. ``must_leave`` says why staying is no option.
+    ``ranking`` holds the hosts that could take the VM, best first; ``outscored`` and ``rejected`` all others, in the
+    order of their keys; ``staying`` is the verdict on the VM's present host. ``must_leave`` says why it is no option.
     """
 
     decision: str

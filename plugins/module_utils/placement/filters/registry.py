@@ -18,6 +18,7 @@ from .host_anti_affinity import HostAntiAffinity
 from .host_state import HostState
 from .networks import Networks
 from .pinned import Pinned
+from .preflight import Preflight
 from .rival_balancer import RivalBalancer
 from .size import Size
 from .sla_downtime import SlaDowntime
@@ -42,6 +43,7 @@ HOST_FILTERS: tuple[HostFilter, ...] = (
     HostAntiAffinity(),
     RivalBalancer(),
     Expression(),
+    Preflight(),
 )
 COST_FILTERS: tuple[CostFilter, ...] = (Blackout(), SlaDowntime(), SlaDuration())
 LOAD_FILTERS: tuple[LoadFilter, ...] = (Capacity(), SlaOverload())
