@@ -114,9 +114,8 @@ class HostLoads:
             constant[row[host.key]] += self._standing(host)[:, None]
         for held in self._question.other_reservations:
             if held.host_key in row:
-                constant[row[held.host_key], :, self._covered(held.start_ts, held.end_ts)] += np.array(
-                    tuple(held.amount), np.float32
-                )
+                amount = np.array(tuple(held.amount), np.float32)
+                constant[row[held.host_key], :, self._covered(held.start_ts, held.end_ts)] += amount[:, None]
         return constant
 
     def _standing(self, host: Host) -> NDArray[np.float32]:
