@@ -1,0 +1,311 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One Parquet file of the metrics dataset: what is in it, how it is written, and reading only what is asked for."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from ..estate.series import SeriesKey
+from ..libraries import library
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
+else:
+    np = library("numpy")
+    pa = library("pyarrow")
+    pq = library("pyarrow.parquet")
+
+MS_PER_DAY = 86_400_000
+#: Columns in the order they are stored. Rows are sorted by entity_kind, metric, entity_id, ts, without duplicates.
+COLUMNS = ("entity_kind", "entity_id", "metric", "ts", "value")
+_NAMES = ["entity_kind", "entity_id", "metric"]
+#: Rows of one row group: what has to be read at least to get one series of a day.
+_ROWS_PER_GROUP = 1 << 16
+_COMPRESSION_LEVEL = 3
+
+
+class DamagedFile(Exception):
+    """The bytes of a file are not what was written. Never leaves the workspace room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Samples of one day with their series as numbers; columns of equal length.
+
+    ``series`` (int32) indexes a list of `SeriesKey` that goes with it, ``ms`` (int32) counts milliseconds since the
+    day began in UTC, ``value`` is float32.
+    """
+
+    series: NDArray[np.int32]
+    ms: NDArray[np.int32]
+    value: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ms)
+
+    def take(self, which: NDArray[Any] | slice) -> Rows:
+        """Return the rows at these positions, or where this mask is true."""
+        return Rows(self.series[which], self.ms[which], self.value[which])
+
+    @staticmethod
+    def joined(parts: Sequence[Rows]) -> Rows:
+        """Return all rows of ``parts`` one after the other."""
+        if not parts:
+            return Rows(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+        return Rows(
+            np.concatenate([part.series for part in parts]),
+            np.concatenate([part.ms for part in parts]),
+            np.concatenate([part.value for part in parts]),
+        )
+
+    def sorted_once(self) -> Rows:
+        """Return the rows by series and time, of rows with the same series and time only the last."""
+        moment = self.series.astype(np.int64) * MS_PER_DAY + self.ms
+        order = np.argsort(moment, kind="stable")
+        moment = moment[order]
+        is_last = np.empty(len(moment), bool)
+        is_last[-1:] = True
+        np.not_equal(moment[1:], moment[:-1], out=is_last[:-1])
+        return self.take(order[is_last])
+
+
+class SeriesIndex:
+    """Which series are wanted, and the number of each. Without ``keys`` it takes what it meets and numbers that."""
+
+    def __init__(
+        self,
+        keys: Iterable[SeriesKey] | None = None,
+        *,
+        entity_kind: str | None = None,
+        metrics: Iterable[str] | None = None,
+    ) -> None:
+        self._open = keys is None
+        self._kind = entity_kind
+        self._metrics = None if metrics is None else frozenset(metrics)
+        self._entities: dict[str, int] = {}
+        self._columns: dict[tuple[str, str], int] = {}
+        self._table = np.full((0, 0), -1, np.int32)
+        self.keys: list[SeriesKey] = []
+        for key in keys or ():
+            self._add(key)
+        self._wanted_entities = None if self._open else sorted({key.entity_id for key in self.keys})
+
+    def numbers(self, kinds: CodedNames, entities: CodedNames, metrics: CodedNames) -> NDArray[np.int32]:
+        """Return the series number of each row, -1 for a series that is not wanted."""
+        entity_numbers = np.array([self._entity(name) for name in entities.names], np.int64)[entities.codes]
+        columns = np.array(
+            [[self._column(kind, metric) for metric in metrics.names] for kind in kinds.names], np.int64
+        ).reshape(len(kinds.names), len(metrics.names))[kinds.codes, metrics.codes]
+        wanted = (entity_numbers >= 0) & (columns >= 0)
+        if self._open:
+            self._learn(entity_numbers[wanted], columns[wanted])
+        found = np.full(len(wanted), -1, np.int32)
+        found[wanted] = self._table[entity_numbers[wanted], columns[wanted]]
+        return found
+
+    def may_hold(self, smallest: dict[str, Any], largest: dict[str, Any]) -> bool:
+        """Whether rows between these values of the name columns may be wanted; a column may be absent."""
+        if not self._open and not self.keys:
+            return False
+        kinds = {kind for kind, _metric in self._columns} if not self._open else {self._kind} - {None}
+        metrics = {metric for _kind, metric in self._columns} if not self._open else self._metrics
+        return (
+            _may_overlap("entity_kind", sorted(filter(None, kinds)) or None, smallest, largest)
+            and _may_overlap("metric", None if metrics is None else sorted(metrics), smallest, largest)
+            and _may_overlap("entity_id", self._wanted_entities, smallest, largest)
+        )
+
+    def _add(self, key: SeriesKey) -> None:
+        entity = self._entities.setdefault(key.entity_id, len(self._entities))
+        column = self._columns.setdefault((key.entity_kind, key.metric), len(self._columns))
+        self._grow()
+        if self._table[entity, column] < 0:
+            self._table[entity, column] = len(self.keys)
+            self.keys.append(key)
+
+    def _learn(self, entities: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
+        self._grow()
+        new = self._table[entities, columns] < 0
+        if not new.any():
+            return
+        entity_names, column_names = list(self._entities), list(self._columns)
+        for entity, column in np.unique(np.stack([entities[new], columns[new]], axis=1), axis=0):
+            kind, metric = column_names[column]
+            self._table[entity, column] = len(self.keys)
+            self.keys.append(SeriesKey(kind, entity_names[entity], metric))
+
+    def _grow(self) -> None:
+        rows, columns = self._table.shape
+        if rows < len(self._entities) or columns < len(self._columns):
+            grown = np.full((max(2 * rows, len(self._entities)), max(2 * columns, len(self._columns))), -1, np.int32)
+            grown[:rows, :columns] = self._table
+            self._table = grown
+
+    def _entity(self, name: str) -> int:
+        return self._entities.setdefault(name, len(self._entities)) if self._open else self._entities.get(name, -1)
+
+    def _column(self, kind: str, metric: str) -> int:
+        if not self._open:
+            return self._columns.get((kind, metric), -1)
+        if self._kind not in (None, kind) or (self._metrics is not None and metric not in self._metrics):
+            return -1
+        return self._columns.setdefault((kind, metric), len(self._columns))
+
+
+@dataclass(frozen=True, slots=True)
+class CodedNames:
+    """A column of few distinct names: ``names[codes[row]]``."""
+
+    codes: NDArray[np.int64]
+    names: list[str]
+
+    @classmethod
+    def of(cls, column: Any) -> CodedNames:
+        """Take an Arrow column of strings, dictionary-encoded or not."""
+        coded = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
+        return cls(coded.indices.to_numpy(zero_copy_only=False), coded.dictionary.to_pylist())
+
+
+def coded_names(batch: Any) -> tuple[CodedNames, CodedNames, CodedNames]:
+    """Return entity_kind, entity_id and metric of a batch of rows."""
+    kinds, entities, metrics = (CodedNames.of(batch.column(name)) for name in _NAMES)
+    return kinds, entities, metrics
+
+
+def encode_rows(keys: Sequence[SeriesKey], rows: Rows, day: int) -> memoryview:
+    """Return a Parquet file of ``rows``, whose series index ``keys``; ``day`` counts days since 1970 in UTC."""
+    ranks = np.empty(len(keys), np.int32)
+    order = sorted(range(len(keys)), key=lambda at: (keys[at].entity_kind, keys[at].metric, keys[at].entity_id))
+    ranks[order] = np.arange(len(keys), dtype=np.int32)
+    ordered = Rows(ranks[rows.series], rows.ms, rows.value).sorted_once()
+    names = [keys[at] for at in order]
+    sink = pa.BufferOutputStream()
+    with _writer(sink) as writer:
+        for start, end in _blocks(names, ordered.series):
+            writer.write_table(_table(names, ordered.take(slice(start, end)), day), row_group_size=_ROWS_PER_GROUP)
+    return memoryview(sink.getvalue())
+
+
+def _writer(sink: Any) -> Any:
+    return pq.ParquetWriter(
+        sink,
+        _schema(),
+        compression="zstd",
+        compression_level=_COMPRESSION_LEVEL,
+        use_dictionary=_NAMES,
+        column_encoding={"ts": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
+        write_page_checksum=True,
+        store_schema=False,
+    )
+
+
+def _schema() -> Any:
+    name = pa.dictionary(pa.int32(), pa.string())
+    stamp = pa.timestamp("ms", tz="UTC")
+    return pa.schema(list(zip(COLUMNS, (name, name, name, stamp, pa.float32()), strict=True)))
+
+
+def _blocks(names: Sequence[SeriesKey], series: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of rows that share entity_kind and metric: they get row groups of their own."""
+    families = [(key.entity_kind, key.metric) for key in names]
+    firsts = [at for at, family in enumerate(families) if at == 0 or family != families[at - 1]]
+    edges = [*np.searchsorted(series, firsts).tolist(), len(series)]
+    return ((start, end) for start, end in pairwise(edges) if end > start)
+
+
+def _table(names: Sequence[SeriesKey], rows: Rows, day: int) -> Any:
+    first, last = int(rows.series[0]), int(rows.series[-1])
+    present = names[first : last + 1]
+    entities = pa.DictionaryArray.from_arrays(rows.series - first, [key.entity_id for key in present])
+    same = np.zeros(len(rows), np.int32)
+    stamps = pa.array(rows.ms.astype(np.int64) + day * MS_PER_DAY, pa.int64()).cast(pa.timestamp("ms", tz="UTC"))
+    return pa.table(
+        [
+            pa.DictionaryArray.from_arrays(same, [present[0].entity_kind]),
+            entities,
+            pa.DictionaryArray.from_arrays(same, [present[0].metric]),
+            stamps,
+            pa.array(rows.value, pa.float32()),
+        ],
+        schema=_schema(),
+    )
+
+
+def read_rows(source: Any, day: int, index: SeriesIndex, first_ms: int = 0, end_ms: int = MS_PER_DAY) -> Rows:
+    """Return the rows of the series that ``index`` wants with ``first_ms <= ms < end_ms``, in the file's order.
+
+    ``source`` is an open binary file. Row groups that cannot hold such rows are not read. Raises `DamagedFile` when
+    the file is not one of this dataset or fails its checksums; errors of the storage pass through.
+    """
+    parts: list[Rows] = []
+    for batch in _batches(source, index, COLUMNS):
+        series = index.numbers(*coded_names(batch))
+        ms = batch.column("ts").cast(pa.int64()).to_numpy(zero_copy_only=False) - day * MS_PER_DAY
+        wanted = (series >= 0) & (ms >= first_ms) & (ms < end_ms)
+        value = batch.column("value").to_numpy(zero_copy_only=False)
+        parts.append(Rows(series[wanted], ms[wanted].astype(np.int32), value[wanted].astype(np.float32, copy=False)))
+    return Rows.joined(parts)
+
+
+def find_series(source: Any, index: SeriesIndex) -> None:
+    """Let an ``index`` without keys meet every series of the file; raises `DamagedFile` as `read_rows` does."""
+    for batch in _batches(source, index, _NAMES):
+        index.numbers(*coded_names(batch))
+
+
+def newest_ms(source: Any) -> int:
+    """Return the latest ``ts`` in the file in Unix milliseconds; raises `DamagedFile` as `read_rows` does."""
+    with noticing_damage():
+        metadata = pq.ParquetFile(source).metadata
+        column = metadata.schema.names.index("ts")
+        groups = [metadata.row_group(at).column(column).statistics for at in range(metadata.num_row_groups)]
+        return max(int(statistics.max_raw) for statistics in groups)
+
+
+def _batches(source: Any, index: SeriesIndex, columns: Sequence[str]) -> Iterator[Any]:
+    with noticing_damage():
+        file = pq.ParquetFile(source, read_dictionary=_NAMES, page_checksum_verification=True)
+        if not set(COLUMNS) <= set(file.schema_arrow.names):
+            raise DamagedFile("it does not have the columns of the metrics dataset")
+        groups = [at for at in range(file.metadata.num_row_groups) if index.may_hold(*group_bounds(file.metadata, at))]
+        yield from file.iter_batches(_ROWS_PER_GROUP, row_groups=groups, columns=list(columns)) if groups else ()
+
+
+@contextmanager
+def noticing_damage() -> Iterator[None]:
+    """Turn what Arrow raises for bytes that cannot be decoded into `DamagedFile`; errors of the storage pass."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, EOFError) as exc:
+        raise DamagedFile(str(exc)) from exc
+    except OSError as exc:
+        if exc.errno is not None:
+            raise
+        raise DamagedFile(str(exc)) from exc  # how Arrow reports pages that cannot be decompressed
+
+
+def group_bounds(metadata: Any, group: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the smallest and largest value of each name column in a row group, where its statistics tell."""
+    smallest, largest = {}, {}
+    for at, name in enumerate(metadata.schema.names):
+        statistics = metadata.row_group(group).column(at).statistics if name in _NAMES else None
+        if statistics is not None and statistics.has_min_max:
+            smallest[name], largest[name] = statistics.min, statistics.max
+    return smallest, largest
+
+
+def _may_overlap(name: str, wanted: Sequence[str] | None, smallest: dict[str, Any], largest: dict[str, Any]) -> bool:
+    """Whether one of the sorted ``wanted`` (None: any) lies between the smallest and largest value of a column."""
+    if wanted is None or name not in smallest:
+        return True
+    at = bisect_left(wanted, smallest[name])
+    return at < len(wanted) and wanted[at] <= largest[name]

@@ -1,0 +1,92 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The scenarios of a forecast: the joint past as one array, the index of its rows, and how windows replay it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any
+
+from ..estate.series import SeriesKey
+from ..libraries import library
+from .files import Files
+from .records import read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ..estate.scenarios import WindowScenarios
+else:
+    np = library("numpy")
+    pa = library("pyarrow")
+    pq = library("pyarrow.parquet")
+
+_NAMES = ("entity_kind", "entity_id", "metric")
+
+
+def write_scenarios(files: Files, folder: str, scenarios: WindowScenarios) -> None:
+    """Store ``scenarios.npy`` (history, series x steps), ``scenarios.parquet`` (its rows) and ``scenarios.json``."""
+    order = sorted(range(len(scenarios.keys)), key=scenarios.keys.__getitem__)
+    in_order = order == list(range(len(order)))
+    history = np.ascontiguousarray(scenarios.history if in_order else scenarios.history[order], np.float32)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(history))
+    files.write(f"{folder}/scenarios.npy", header.getvalue(), history.data.cast("B"))
+    files.write(f"{folder}/scenarios.parquet", _index_table([scenarios.keys[at] for at in order], scenarios))
+    plan = {
+        "metrics": scenarios.metrics,
+        "history_step_s": scenarios.history_step_s,
+        "steps": scenarios.steps,
+        "coarsen": scenarios.coarsen,
+        "starts": scenarios.starts.tolist(),
+        "multipliers": scenarios.multipliers.tolist(),
+    }
+    write_json(files, f"{folder}/scenarios.json", plan)
+
+
+def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | None) -> WindowScenarios:
+    """Return the scenarios with the paths of the ``wanted`` series (None: all)."""
+    from ..estate.scenarios import WindowScenarios
+
+    plan = read_json(files, f"{folder}/scenarios.json")
+    with files.open(f"{folder}/scenarios.parquet") as source:
+        table = pq.read_table(source)
+    keys = [SeriesKey(*names) for names in zip(*(table.column(name).to_pylist() for name in _NAMES), strict=True)]
+    history = files.open_array(f"{folder}/scenarios.npy")
+    rows = [at for at, key in enumerate(keys) if wanted is None or key in wanted]
+    return WindowScenarios(
+        keys=tuple(keys[at] for at in rows),
+        metrics=tuple(plan["metrics"]),
+        history=history if len(rows) == len(keys) else history[rows],
+        history_step_s=plan["history_step_s"],
+        steps=plan["steps"],
+        starts=np.array(plan["starts"], np.int32),
+        multipliers=np.array(plan["multipliers"], np.float32).reshape(len(plan["starts"]), len(plan["metrics"])),
+        coarsen=plan["coarsen"],
+        additions=_additions(table, keys, rows),
+    )
+
+
+def _index_table(keys: list[SeriesKey], scenarios: WindowScenarios) -> memoryview:
+    additions = [scenarios.additions.get(key) for key in keys]
+    table = pa.table(
+        {
+            **{name: pa.array([key[at] for key in keys], pa.string()) for at, name in enumerate(_NAMES)},
+            "addition": pa.array([None if one is None else one.tolist() for one in additions], pa.list_(pa.float32())),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return memoryview(sink.getvalue())
+
+
+def _additions(table: Any, keys: list[SeriesKey], rows: list[int]) -> dict[SeriesKey, Any]:
+    column = table.column("addition")
+    if column.null_count == len(column):
+        return {}
+    wanted = set(rows)
+    present = [at for at in np.flatnonzero(column.is_valid().to_numpy()).tolist() if at in wanted]
+    return {keys[at]: np.array(column[at].as_py(), np.float32) for at in present}
