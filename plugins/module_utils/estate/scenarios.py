@@ -1,0 +1,124 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Coherent sample paths kept compactly: the joint past of all series, and where each scenario's window begins in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..libraries import library
+from .series import SeriesKey
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = library("numpy")
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class WindowScenarios:
+    """Scenarios that replay whole aligned windows of the joint past; implements `Scenarios`.
+
+    Scenario ``s`` takes, for every step ahead, the value that all series had together at that time of day inside the
+    day(s) that begin at history step ``starts[s]``, times ``multipliers[s, metric]``: what was not foreseen about
+    such windows before (see `forecasting.joint`). Known events add ``additions[key]`` to every path.
+
+    Shapes: ``history`` (series, history steps) without NaN, in units of ``scale`` (series,), which is in the metrics'
+    units; ``starts`` (scenarios,); ``multipliers`` (scenarios, len(``metrics``)); each of ``additions`` (history-
+    resolution steps ahead,) in the metrics' units.
+    ``history_step_s`` is the history's step, ``steps`` the number of such steps ahead, ``coarsen`` how many of them
+    one step of the paths joins (it holds the maximum of the *sum* over them).
+    """
+
+    keys: tuple[SeriesKey, ...]
+    metrics: tuple[str, ...]
+    history: NDArray[np.float32]
+    scale: NDArray[np.float64]
+    history_step_s: int
+    steps: int
+    starts: NDArray[np.int32]
+    multipliers: NDArray[np.float32]
+    coarsen: int = 1
+    additions: Mapping[SeriesKey, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many scenarios there are; all equally likely."""
+        return len(self.starts)
+
+    @property
+    def step_s(self) -> int:
+        """Seconds per step of the paths."""
+        return self.history_step_s * self.coarsen
+
+    @property
+    def horizon_steps(self) -> int:
+        """Steps per path."""
+        return -(-self.steps // self.coarsen)
+
+    def missing(self, keys: Sequence[SeriesKey]) -> tuple[SeriesKey, ...]:
+        """Return those of ``keys`` that have no paths."""
+        return tuple(key for key in keys if key not in self._rows)
+
+    def totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
+        """Return the sum of each group's members per scenario and step, shape (scenarios, groups, steps).
+
+        Members without a forecast count as 0; `missing` names them. Peak memory is that of the answer plus one
+        history per group.
+        """
+        answer = np.zeros((self.count, len(groups), self.horizon_steps), np.float32)
+        index = window_index(self.starts, self.history.shape[1], self.steps, self.history_step_s)
+        for place, group in enumerate(groups):
+            answer[:, place] = self._maxima(self._paths(group, index))
+        return answer
+
+    def mean_totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
+        """Return the mean of `totals` over the scenarios, shape (groups, steps), one group's paths at a time."""
+        answer = np.zeros((len(groups), self.horizon_steps), np.float32)
+        index = window_index(self.starts, self.history.shape[1], self.steps, self.history_step_s)
+        for place, group in enumerate(groups):
+            answer[place] = self._maxima(self._paths(group, index)).mean(axis=0)
+        return answer
+
+    def _paths(self, group: Sequence[SeriesKey], index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return one group's sums at the history's resolution, shape (scenarios, steps ahead)."""
+        known = [key for key in group if key in self._rows]
+        paths = np.zeros((self.count, self.steps), np.float32)
+        for column, metric in enumerate(self.metrics):
+            rows = [self._rows[key] for key in known if key.metric == metric]
+            if rows:
+                summed = (self.scale[rows] @ self.history[rows]).astype(np.float32)
+                paths += summed[index] * self.multipliers[:, column, None]
+        for key in known:
+            if key in self.additions:
+                paths += self.additions[key]
+        return paths
+
+    def _maxima(self, paths: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.coarsen == 1:
+            return paths
+        padding = self.horizon_steps * self.coarsen - self.steps
+        padded = np.pad(paths, ((0, 0), (0, padding)), mode="edge")
+        return np.asarray(padded.reshape(self.count, self.horizon_steps, self.coarsen).max(axis=2), np.float32)
+
+    @cached_property
+    def _rows(self) -> Mapping[SeriesKey, int]:
+        return {key: row for row, key in enumerate(self.keys)}
+
+
+def window_index(starts: NDArray[np.int32], history_steps: int, steps_ahead: int, step_s: int) -> NDArray[np.int64]:
+    """Return which history step each scenario replays at each step ahead, shape (scenarios, ``steps_ahead``).
+
+    A window is the whole number of days from its start that covers ``steps_ahead``; inside it a step ahead takes
+    the value of its own time of day, so that days begun at any hour serve a forecast made at any hour.
+    """
+    day = max(1, round(DAY_S / step_s))
+    ahead = np.arange(steps_ahead)
+    phase = (history_steps + ahead[None, :] - starts[:, None].astype(np.int64)) % day
+    return np.asarray(starts[:, None] + phase + day * (ahead // day)[None, :], np.int64)

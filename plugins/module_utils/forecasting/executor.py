@@ -1,0 +1,53 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs chunks here, on local processes or on a Dask cluster; the numbers are the same everywhere.
+
+What a chunk holds never depends on how many workers there are, and a chunk's result on nothing but the chunk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from .chunk import ChunkResult, ChunkWork, forecast_chunk
+
+#: Called with (chunks done, chunks in all).
+Report = Callable[[int, int], None]
+
+
+def run_chunks(works: Sequence[ChunkWork], workers: int, report: Report) -> list[ChunkResult]:
+    """Return the result of each chunk, in order.
+
+    ``workers`` local processes share the work (0 or 1: this process does it alone).
+    """
+    if workers > 1 and len(works) > 1:
+        return _on_processes(works, min(workers, len(works)), report)
+    return _here(works, report)
+
+
+def _here(works: Sequence[ChunkWork], report: Report) -> list[ChunkResult]:
+    results = []
+    for work in works:
+        results.append(forecast_chunk(work))
+        report(len(results), len(works))
+    return results
+
+
+def _on_processes(works: Sequence[ChunkWork], workers: int, report: Report) -> list[ChunkResult]:
+    """Fork workers (a module's code may live in a zip that only this process has loaded).
+
+    A worker that dies breaks its pool; what is left then runs in this process, where it cannot be lost.
+    """
+    results: list[ChunkResult | None] = [None] * len(works)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        futures = [pool.submit(forecast_chunk, work) for work in works]
+        for place, future in enumerate(futures):
+            try:
+                results[place] = future.result()
+            except BrokenProcessPool:
+                continue
+            report(place + 1, len(works))
+    return [result if result is not None else forecast_chunk(work) for work, result in zip(works, results, strict=True)]

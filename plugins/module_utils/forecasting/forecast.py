@@ -1,0 +1,232 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Series in, distributions out: the whole of a forecast, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..estate.forecast import LEVELS, PEAK_LEVELS, Forecast, Scenarios, SeriesReport
+from ..estate.series import SeriesKey, SeriesSet
+from ..libraries import library
+from . import calibration, registry
+from .chunk import ChunkResult, ChunkWork
+from .executor import Report, run_chunks
+from .history import SHORT_S, STALE_S, History, prepare
+from .joint import build_scenarios, with_constants
+from .levels import moments, monotone
+from .model import Task
+from .request import ForecastRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = library("numpy")
+
+#: Series forecast together; fixed, so that no number depends on how many workers there are.
+CHUNK_ROWS = 256
+
+
+def _unheard(done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+def forecast(series: SeriesSet, request: ForecastRequest, report: Report = _unheard) -> Forecast:
+    """Forecast every series from the end of its grid, in the metric's unit.
+
+    The answer depends on the series and the request alone: not on the order of the series nor on the workers.
+    Series without a usable history are in ``abstained``, or constant where the request gives them a value. Raises
+    `BadSeries` for contradictory series and `InvalidOption` for a horizon or model that cannot be.
+    """
+    horizon = request.horizon_steps(series.step_s)
+    for metric in {key.metric for key in series.keys}:
+        if request.model_for(metric) != registry.AUTO:
+            registry.find_model(request.model_for(metric))
+    history, abstained = prepare(_sorted(series))
+    works = _works(history, horizon, request)
+    results = run_chunks(works, request.workers, report)
+    coarsen = max(1, (request.scenario_step_s or history.step_s) // history.step_s)
+    constants = {key: request.no_history_values[key] for key in abstained if key in request.no_history_values}
+    scenarios = with_constants(build_scenarios(history, horizon, request.seed, coarsen), constants)
+    answer = _with_constants(_assemble(history, horizon, results, scenarios), abstained, constants)
+    return _in_order_of(series.keys, answer)
+
+
+def _sorted(series: SeriesSet) -> SeriesSet:
+    order = sorted(range(len(series.keys)), key=series.keys.__getitem__)
+    if order == list(range(len(order))):
+        return series
+    return SeriesSet(tuple(series.keys[row] for row in order), series.start_ts, series.step_s, series.values[order])
+
+
+def _works(history: History, horizon: int, request: ForecastRequest) -> list[ChunkWork]:
+    works = []
+    for first in range(0, len(history.keys), CHUNK_ROWS):
+        rows = slice(first, first + CHUNK_ROWS)
+        keys = history.keys[rows]
+        task = Task(
+            values=history.values[rows],
+            observed=history.observed[rows],
+            metrics=tuple(key.metric for key in keys),
+            step_s=history.step_s,
+            origin_ts=history.origin_ts,
+            horizon=horizon,
+            levels=LEVELS,
+        )
+        models = tuple(request.model_for(key.metric) for key in keys)
+        demoted = tuple(request.demoted.get(key, frozenset()) for key in keys)
+        works.append(ChunkWork(task, models, demoted, PEAK_LEVELS))
+    return works
+
+
+def _assemble(history: History, horizon: int, results: Sequence[ChunkResult], scenarios: Scenarios) -> Forecast:
+    """Calibrate across all chunks and bring everything into the metrics' units."""
+    count = len(history.keys)
+    metrics = [key.metric for key in history.keys]
+    own = np.concatenate([np.zeros((0, len(LEVELS))), *(result.offsets for result in results)])
+    shift = calibration.pooled(own, metrics, calibration.OWN_SHARE)
+    widening = _widening(history)
+    quantiles = np.empty((count, horizon, len(LEVELS)), np.float32)
+    mean, sd = np.empty((count, horizon), np.float32), np.empty((count, horizon), np.float32)
+    first = 0
+    for result in results:
+        rows = slice(first, first + len(result.quantiles))
+        moved = _widened(result.quantiles + shift[rows, None, :].astype(np.float32), widening[rows])
+        quantiles[rows] = monotone(moved) * history.scale[rows, None, None]
+        mean[rows], sd[rows] = moments(quantiles[rows], LEVELS)
+        first = rows.stop
+    peak_quantiles = _peaks(history, results, widening)
+    peak_mean, peak_sd = moments(peak_quantiles, PEAK_LEVELS)
+    return Forecast(
+        keys=history.keys,
+        origin_ts=history.origin_ts,
+        step_s=history.step_s,
+        mean=mean,
+        sd=sd,
+        quantiles=quantiles,
+        peak_mean=peak_mean,
+        peak_sd=peak_sd,
+        peak_quantiles=peak_quantiles,
+        reports=_reports(history, results),
+        scenarios=scenarios,
+    )
+
+
+def _peaks(history: History, results: Sequence[ChunkResult], widening: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return calibrated quantiles of the maximum over the horizon in the metrics' units, (series, peak levels)."""
+    count = len(PEAK_LEVELS)
+    if not results:
+        return np.zeros((0, count), np.float32)
+    metrics = [key.metric for key in history.keys]
+    logs = np.concatenate([result.peaks for result in results])
+    errors = np.concatenate([result.peak_errors for result in results])
+    shift = calibration.peak_shifts(errors, metrics, PEAK_LEVELS)
+    peaks = np.exp(logs + shift)
+    middle = peaks[:, :1]
+    widened = middle + (peaks - middle) * widening[:, None]
+    return monotone(widened) * history.scale[:, None].astype(np.float32)
+
+
+def _widening(history: History) -> NDArray[np.float64]:
+    """Return by how much the distance from the median is stretched for a short or stale history, at least 1.
+
+    Growth is slow (fourth root of how many times shorter than two days, and less for hours of silence): recent
+    levels say most, and conformal calibration on peers already covers what a day of history lacks.
+    """
+    short = np.maximum(1.0, SHORT_S / np.maximum(history.steps_measured * history.step_s, 1))
+    stale = np.maximum(1.0, history.silent_steps * history.step_s / STALE_S)
+    return np.asarray(short**0.25 * stale**0.15, np.float64)
+
+
+def _widened(quantiles: NDArray[np.float32], widening: NDArray[np.float64]) -> NDArray[np.float32]:
+    middle = quantiles[..., LEVELS.index(0.5)][..., None]
+    stretched = middle + (quantiles - middle) * widening[:, None, None].astype(np.float32)
+    return np.asarray(np.where(widening[:, None, None] > 1, stretched, quantiles), np.float32)
+
+
+def _reports(history: History, results: Sequence[ChunkResult]) -> tuple[SeriesReport, ...]:
+    reports: list[SeriesReport] = []
+    for result in results:
+        for row, model in enumerate(result.models):
+            place = len(reports)
+            reports.append(
+                SeriesReport(
+                    model=model,
+                    why=result.reasons[row],
+                    history_steps=int(history.steps_measured[place]),
+                    score=_known(result.score[row]),
+                    coverage_80=_known(result.coverage_80[row]),
+                    coverage_95=_known(result.coverage_95[row]),
+                    warnings=_warnings(history, place),
+                )
+            )
+    return tuple(reports)
+
+
+def _known(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _warnings(history: History, row: int) -> tuple[str, ...]:
+    found = []
+    measured_s = int(history.steps_measured[row]) * history.step_s
+    silent_s = int(history.silent_steps[row]) * history.step_s
+    if measured_s < SHORT_S:
+        found.append(f"short history: {measured_s / 3600:.1f} h measured; intervals widened")
+    if silent_s > STALE_S:
+        found.append(f"stale: nothing measured in the last {silent_s / 3600:.1f} h; intervals widened")
+    if history.negatives[row]:
+        found.append(f"{history.negatives[row]} negative value(s) taken as missing")
+    return tuple(found)
+
+
+def _with_constants(
+    answer: Forecast, abstained: dict[SeriesKey, str], constants: Mapping[SeriesKey, float]
+) -> Forecast:
+    """Add series without history as the constants given for them; name the others as abstained."""
+    given = list(constants)
+    others = {key: reason for key, reason in abstained.items() if key not in constants}
+    if not given:
+        return replace(answer, abstained=others)
+    value = np.array(list(constants.values()), np.float32)
+    steps, levels, peak_levels = answer.horizon_steps, len(LEVELS), len(PEAK_LEVELS)
+    reports = [
+        SeriesReport("allocated", "no usable history; the configured size is taken", 0, warnings=(abstained[key],))
+        for key in given
+    ]
+    return replace(
+        answer,
+        keys=(*answer.keys, *given),
+        mean=np.concatenate([answer.mean, np.repeat(value[:, None], steps, axis=1)]),
+        sd=np.concatenate([answer.sd, np.zeros((len(given), steps), np.float32)]),
+        quantiles=np.concatenate(
+            [answer.quantiles, np.broadcast_to(value[:, None, None], (len(given), steps, levels))]
+        ),
+        peak_mean=np.concatenate([answer.peak_mean, value]),
+        peak_sd=np.concatenate([answer.peak_sd, np.zeros(len(given), np.float32)]),
+        peak_quantiles=np.concatenate([answer.peak_quantiles, np.repeat(value[:, None], peak_levels, axis=1)]),
+        reports=(*answer.reports, *reports),
+        abstained=others,
+    )
+
+
+def _in_order_of(keys: Sequence[SeriesKey], answer: Forecast) -> Forecast:
+    """Return the forecast's series in the order in which they were given."""
+    place = {key: row for row, key in enumerate(answer.keys)}
+    order = [place[key] for key in keys if key in place]
+    if order == list(range(len(order))):
+        return answer
+    return replace(
+        answer,
+        keys=tuple(answer.keys[row] for row in order),
+        mean=answer.mean[order],
+        sd=answer.sd[order],
+        quantiles=answer.quantiles[order],
+        peak_mean=answer.peak_mean[order],
+        peak_sd=answer.peak_sd[order],
+        peak_quantiles=answer.peak_quantiles[order],
+        reports=tuple(answer.reports[row] for row in order),
+    )

@@ -1,0 +1,43 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every model by its name in playbooks."""
+
+from __future__ import annotations
+
+from ..errors import InvalidOption
+from .arima import Arima
+from .members import (
+    AllHistory,
+    DayNaive,
+    Drift,
+    LastDay,
+    LastDays,
+    LastHours,
+    LastWeek,
+    SeasonalQuantile,
+    SeasonalRecent,
+)
+from .model import Model
+
+#: The cheap members `auto` chooses among, the fallback of all others first.
+MEMBERS: tuple[Model, ...] = (
+    LastDay(),
+    LastHours(),
+    LastDays(),
+    LastWeek(),
+    AllHistory(),
+    SeasonalQuantile(),
+    SeasonalRecent(),
+    DayNaive(),
+    Drift(),
+)
+MODELS: dict[str, Model] = {model.NAME: model for model in (*MEMBERS, Arima())}
+#: The name that asks for a choice per series.
+AUTO = "auto"
+
+
+def find_model(name: str) -> Model:
+    """Return the model called ``name``; raises `InvalidOption` that lists the names there are."""
+    if name not in MODELS:
+        raise InvalidOption("model", f"unknown model {name!r}", advice=f"Known are {', '.join([AUTO, *MODELS])}.")
+    return MODELS[name]
