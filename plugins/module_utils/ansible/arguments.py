@@ -31,6 +31,24 @@ LEDGER: dict[str, Any] = {
     "ledger": {"type": "str", "no_log": False, "fallback_env": "FORESIGHT_LEDGER"},
 }
 
+SLA: dict[str, Any] = {
+    "sla": {
+        "type": "dict",
+        "options": {
+            "max_downtime_ms": {"type": "float"},
+            "max_duration_s": {"type": "float"},
+            "max_overload_probability": {"type": "float"},
+            "max_latency_ms": {"type": "float"},
+            "blackout": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"start": {"type": "str", "required": True}, "end": {"type": "str", "required": True}},
+            },
+            "soft": {"type": "list", "elements": "str"},
+        },
+    },
+}
+
 PROGRESS: dict[str, Any] = {
     "progress_path": {"type": "path"},
 }

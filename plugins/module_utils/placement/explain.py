@@ -46,9 +46,11 @@ def why_not(verdict: HostVerdict, selection: Selection) -> str:
         return f"{name}: the VM is here now; staying scores {verdict.score or 0.0:.1f}"
     if best is None or verdict.host_key == best.host_key:
         return f"{name}: the best host, {verdict.score or 0.0:.1f}"
-    behind = {name_: best.components[name_] - verdict.components[name_] for name_ in best.components}
-    worst = max(behind, key=lambda name_: behind[name_], default="")
-    return f"{name}: ranked {verdict.score or 0.0:.1f}; most behind the best in {worst} ({behind.get(worst, 0.0):.0f} points)"
+    behind = {part: best.components[part] - verdict.components[part] for part in best.components}
+    worst = max(behind, key=lambda part: behind[part])
+    return (
+        f"{name}: ranked {verdict.score or 0.0:.1f}; furthest behind the best in {worst}, by {behind[worst]:.0f} points"
+    )
 
 
 def clean(text: str) -> str:
@@ -96,7 +98,7 @@ def _cost_cells(cost: Cost | None) -> list[str]:
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  ".join(cell.ljust(w) if place == 0 else cell.rjust(w) for place, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     ]
 
