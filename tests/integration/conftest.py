@@ -165,7 +165,7 @@ class Playbook:
     def run(self, playbook: str, variables: Mapping[str, Any], *arguments: str) -> tuple[int, str]:
         """Run a playbook to its end and return (exit code, output)."""
         process = self.start(playbook, variables, *arguments)
-        output, _ = process.communicate(timeout=300)
+        output = process.communicate(timeout=300)[0]
         return process.returncode, output
 
     def kill_all(self) -> None:

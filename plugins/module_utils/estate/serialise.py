@@ -8,6 +8,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from types import NoneType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import ForesightError
@@ -55,10 +56,15 @@ def _hints(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in fields(cls) if field.init}
 
 
+def _required(alternatives: tuple[Any, ...]) -> Any:
+    """Return the one alternative of an optional type that is not None."""
+    return next(kind for kind in alternatives if kind is not NoneType)
+
+
 def _restore(hint: Any, value: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return None if value is None else _restore(next(a for a in arguments if a is not type(None)), value)
+        return None if value is None else _restore(_required(arguments), value)
     if origin is tuple:
         if arguments[-1] is Ellipsis:
             return tuple(_restore(arguments[0], item) for item in value)
