@@ -49,7 +49,7 @@ def why_not(verdict: HostVerdict, selection: Selection) -> str:
     behind = {part: best.components[part] - verdict.components[part] for part in best.components}
     worst = max(behind, key=lambda part: behind[part])
     return (
-        f"{name}: ranked {verdict.score or 0.0:.1f}; furthest behind the best in {worst}, by {behind[worst]:.0f} points"
+        f"{name}: ranked {verdict.score or 0.0:.1f}; most behind in {worst}, by {behind[worst]:.0f} points"
     )
 
 
