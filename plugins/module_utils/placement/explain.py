@@ -48,9 +48,7 @@ def why_not(verdict: HostVerdict, selection: Selection) -> str:
         return f"{name}: the best host, {verdict.score or 0.0:.1f}"
     behind = {part: best.components[part] - verdict.components[part] for part in best.components}
     worst = max(behind, key=lambda part: behind[part])
-    return (
-        f"{name}: ranked {verdict.score or 0.0:.1f}; most behind in {worst}, by {behind[worst]:.0f} points"
-    )
+    return f"{name}: ranked {verdict.score or 0.0:.1f}; most behind in {worst}, by {behind[worst]:.0f} points"
 
 
 def clean(text: str) -> str:

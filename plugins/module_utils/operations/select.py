@@ -1,0 +1,252 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Select a destination for one VM: from the snapshot, the forecast and the ledger, confirmed by the hypervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..clock import to_iso
+from ..errors import ForesightError, InvalidOption
+from ..estate.forecast import Forecast
+from ..estate.nouns import Host, Sla, Vm
+from ..estate.reservation import Reservation
+from ..estate.resources import DEFAULT_LIMITS, RESOURCES, Resources
+from ..estate.selection import select as matching
+from ..estate.sla import sla_from
+from ..estate.snapshot import Estate
+from ..hypervisors.fleet import Fleet
+from ..hypervisors.protocol import MoveOrder
+from ..placement.explain import explain
+from ..placement.loads import demand_keys, stand_in
+from ..placement.migration_cost import (
+    DEFAULT_MAX_DOWNTIME_MS,
+    MigrationCost,
+    MigrationDemand,
+    memory_activity,
+    predict_precopy,
+)
+from ..placement.policies import policy
+from ..placement.question import Question
+from ..placement.selection import select_host
+from ..placement.verdict import NoHostFits, Reason, Selection, VmNotMovable
+from ..reservations.ledger import open_ledger
+from ..reservations.location import ledger_url
+from ..workspace.workspace import Workspace
+from .context import Context, Outcome
+from .select_result import result_of
+
+#: Hosts that the hypervisor may refuse, best first, before the selection gives up.
+MOST_REFUSALS = 10
+#: Age of a snapshot from which the answer carries a warning, in seconds.
+OLD_SNAPSHOT_S = 3600.0
+#: The level of the VM's highest demand that the threshold rule takes as its predicted need.
+NEED_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class SelectRequest:
+    """The options of host_select. ``limits`` are shares of capacity by resource, ``hosts`` names asked about.
+
+    ``window_hours`` None means as far as the forecast goes. ``rival_balancer`` is ``refuse`` or ``warn``.
+    """
+
+    endpoints: Sequence[Mapping[str, Any]]
+    store: str
+    vm: str
+    ledger: str | None = None
+    vm_endpoint: str | None = None
+    snapshot_id: str = "latest"
+    forecast_id: str = "latest"
+    policy: str = "balanced"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    sla: Mapping[str, Any] = field(default_factory=dict)
+    filter: str | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    window_hours: float | None = None
+    min_gain: float = 5.0
+    cooldown_minutes: float = 30.0
+    hosts: Sequence[str] = ()
+    explain: bool = False
+    rival_balancer: str = "refuse"
+
+
+def select_destination(request: SelectRequest, context: Context) -> Outcome:
+    """Return the decision (``move`` or ``stay``), the destination, and why; changes nothing.
+
+    Raises `NoHostFits` when every host is rejected, and what reading the store, the ledger and the endpoints raises.
+    """
+    chosen_policy = policy(request.policy, request.weights)
+    sla, limits = sla_from(request.sla), _limits(request.limits)
+    workspace = Workspace.open(request.store, writable=False)
+    snapshot = workspace.snapshots.read(request.snapshot_id)
+    with Fleet(request.endpoints) as fleet:
+        now_ts = fleet.clock.now()
+        estate, vm, warnings = _find_now(snapshot, snapshot.find_vm(request.vm, request.vm_endpoint), fleet)
+        forecast = workspace.forecasts.read(request.forecast_id, keys=demand_keys(vm))
+        question = Question(
+            vm=vm,
+            estate=estate,
+            scenarios=workspace.forecasts.scenarios(request.forecast_id),
+            origin_ts=forecast.origin_ts,
+            now_ts=now_ts,
+            window_s=_window_s(request.window_hours, forecast),
+            policy=chosen_policy,
+            predict_move=_predictor(vm, sla),
+            reservations=_reservations(request, estate, now_ts),
+            sla=sla,
+            limits=limits,
+            threshold_need=_need(vm, forecast),
+            allowed_hosts=_allowed(estate, request.filter),
+            min_gain=request.min_gain,
+            cooldown_s=request.cooldown_minutes * 60.0,
+            last_move_ts=_last_move_ts(workspace, vm),
+            refuse_rivals=request.rival_balancer == "refuse",
+            asked_hosts=frozenset(estate.find_host(name).key for name in request.hosts),
+        )
+        selection, findings = _confirmed(question, fleet)
+    lines = explain(vm, selection, question.asked_hosts) if request.explain else []
+    for line in lines:
+        context.report(line, {})
+    warnings += [*_age_warnings(estate, now_ts), *findings, *selection.warnings]
+    result = result_of(question, selection)
+    result.update({"snapshot_id": estate.snapshot_id, "forecast_id": request.forecast_id, "explanation": lines})
+    return Outcome(changed=False, result=result, warnings=tuple(warnings))
+
+
+def _limits(given: Mapping[str, float]) -> dict[str, float]:
+    """Return the limits with defaults filled in; raises `InvalidOption` for an unknown resource or a bad share."""
+    unknown = sorted(set(given) - set(RESOURCES))
+    if unknown:
+        raise InvalidOption("limits", f"unknown resource {unknown[0]!r}; known are {', '.join(RESOURCES)}")
+    limits = {**DEFAULT_LIMITS, **{name: share for name, share in given.items() if share is not None}}
+    for name, share in limits.items():
+        if not 0 < share <= 1:
+            raise InvalidOption(f"limits.{name}", f"{share!r} is not a share of capacity above 0 and up to 1")
+    return limits
+
+
+def _window_s(hours: float | None, forecast: Forecast) -> float:
+    if hours is None:
+        return forecast.horizon_steps * float(forecast.step_s)
+    if not 0 < hours <= 24:
+        raise InvalidOption("window_hours", f"{hours!r} is not above 0 and at most 24")
+    return hours * 3600.0
+
+
+def _find_now(estate: Estate, vm: Vm, fleet: Fleet) -> tuple[Estate, Vm, list[str]]:
+    """Return the estate and the VM with its present host, asked of every endpoint, and warnings."""
+    if not fleet.names:
+        return estate, vm, ["no endpoints were given, so neither the VM's place nor the destination was confirmed"]
+    sightings, errors = fleet.locate(vm.uuid)
+    warnings = [f"endpoint {name!r} could not be asked for the VM: {error.message}" for name, error in errors.items()]
+    seen = [(endpoint, found) for endpoint, places in sightings.items() for found in places if found.active]
+    if not seen and not errors:
+        raise VmNotMovable(
+            f"No endpoint knows VM {vm.name!r} any more, which the snapshot shows on {vm.host_key}",
+            advice="Collect a fresh snapshot.",
+            details={"vm": vm.key},
+        )
+    if len(seen) != 1:
+        return estate, vm, warnings
+    endpoint, place = seen[0]
+    found = replace(vm, endpoint=endpoint, host_key=f"{endpoint}/{place.host_id}", power_state=place.power_state)
+    if found == vm:
+        return estate, vm, warnings
+    if found.host_key != vm.host_key:
+        warnings.append(f"the VM has moved from {vm.host_key} to {found.host_key} since the snapshot")
+    others = {key: other for key, other in estate.vms.items() if key != vm.key}
+    return replace(estate, vms={**others, found.key: found}), found, warnings
+
+
+def _predictor(vm: Vm, sla: Sla) -> Callable[[float], MigrationCost]:
+    """Return the function that predicts the cost of moving ``vm`` at a bandwidth in MiB/s."""
+    activity = memory_activity(vm)
+    used = vm.used if vm.used is not None else vm.allocated
+    memory_mib = min(used.memory_mib, vm.allocated.memory_mib) if vm.allocated.memory_mib else used.memory_mib
+    limit_ms = DEFAULT_MAX_DOWNTIME_MS if sla.max_downtime_ms is None else sla.max_downtime_ms
+
+    def predict(bandwidth_mib_s: float) -> MigrationCost:
+        demand = MigrationDemand(
+            memory_mib=memory_mib,
+            dirty_mib_s=activity.dirty_mib_s,
+            bandwidth_mib_s=bandwidth_mib_s,
+            working_set_mib=activity.working_set_mib,
+            max_downtime_ms=limit_ms,
+        )
+        return predict_precopy(demand)
+
+    return predict
+
+
+def _reservations(request: SelectRequest, estate: Estate, now_ts: float) -> tuple[Reservation, ...]:
+    """Return what the ledger holds from the snapshot's time on; the ledger is not created for this."""
+    url = ledger_url(request.ledger, request.store)
+    with open_ledger(url, actor="host_select", writable=False) as ledger:
+        return ledger.find(states=("active", "consumed"), start_ts=min(estate.taken_ts, now_ts), now_ts=now_ts)
+
+
+def _need(vm: Vm, forecast: Forecast) -> Resources:
+    """Return the VM's highest demand over the horizon at `NEED_LEVEL`; what it uses now where that is not forecast."""
+    column = forecast.peak_levels.index(NEED_LEVEL)
+    peaks = {key: float(forecast.peak_quantiles[row, column]) for row, key in enumerate(forecast.keys)}
+    return Resources(*(peaks.get(key, stand_in(vm, key.metric)) for key in demand_keys(vm)))
+
+
+def _allowed(estate: Estate, expression: str | None) -> frozenset[str] | None:
+    if not expression:
+        return None
+    return frozenset(host.key for host in matching(estate.hosts.values(), expression, "filter"))
+
+
+def _last_move_ts(workspace: Workspace, vm: Vm) -> float | None:
+    ended = [record.get("ended_ts") for record in workspace.migrations.read() if record.get("vm_uuid") == vm.uuid]
+    return max((float(ts) for ts in ended if ts is not None), default=None)
+
+
+def _confirmed(question: Question, fleet: Fleet) -> tuple[Selection, list[str]]:
+    """Return the best selection that the hypervisor agrees to, and its remarks; without endpoints, the best.
+
+    Raises `NoHostFits` when it refuses the best `MOST_REFUSALS` hosts one after the other.
+    """
+    selection = select_host(question)
+    while selection.chosen is not None and fleet.names:
+        host = question.estate.hosts[selection.chosen.host_key]
+        refusal, remarks = _preflight(question, host, fleet)
+        if refusal is None:
+            return selection, remarks
+        question = replace(question, refused={**question.refused, host.key: refusal})
+        if len(question.refused) >= MOST_REFUSALS:
+            raise NoHostFits(
+                f"The hypervisor refused the {MOST_REFUSALS} best hosts for VM {question.vm.name!r}: {refusal.message}",
+                advice="details.refusals gives its reasons; they often concern the VM itself.",
+                details={"decision": "none", "refusals": {key: r.message for key, r in question.refused.items()}},
+            )
+        selection = select_host(question)
+    return selection, []
+
+
+def _preflight(question: Question, host: Host, fleet: Fleet) -> tuple[Reason | None, list[str]]:
+    """Return (why the platform refuses the move to ``host``, or None; remarks that do not forbid it)."""
+    vm = question.vm
+    source = fleet.driver(vm.endpoint)
+    order = MoveOrder(vm.uuid, host.host_id, reservation_id="")
+    try:
+        findings = fleet.driver(host.endpoint).preflight(vm.uuid, source, host.host_id, order)
+    except ForesightError as error:
+        return Reason("preflight", f"the host's endpoint could not confirm: {error.message}", error.as_dict()), []
+    blocking = [finding for finding in findings if finding.blocking]
+    remarks = [f"preflight of {host.name}: {finding.message}" for finding in findings if not finding.blocking]
+    if not blocking:
+        return None, remarks
+    told = "; ".join(finding.message for finding in blocking)
+    return Reason("preflight", f"the hypervisor refuses: {told}", {"codes": [f.code for f in blocking]}), remarks
+
+
+def _age_warnings(estate: Estate, now_ts: float) -> list[str]:
+    age_s = now_ts - estate.taken_ts
+    if age_s <= OLD_SNAPSHOT_S:
+        return []
+    return [f"the snapshot is from {to_iso(estate.taken_ts)}, {age_s / 3600:.1f} h ago"]
