@@ -11,8 +11,9 @@ module: host_select
 short_description: Choose the host that will still be right for a VM hours from now
 version_added: 1.0.0
 description:
-  - Judges every host of the estate as the destination of one VM, from the snapshot of M(foresight.migration.vm_metrics_facts),
-    the forecast of M(foresight.migration.vm_forecast) and the reservations in the ledger.
+  - Judges every host of the estate as the destination of one VM, from the snapshot that
+    M(foresight.migration.vm_metrics_facts) took, the forecast of M(foresight.migration.vm_forecast) and the reservations
+    in the ledger.
   - Hosts that cannot take the VM are rejected with every reason. The others are scored on the load that they would
     carry together with the VM over the window, on what the move costs, on the SLA and on balance.
   - Staying is an answer too. A move must gain O(min_gain) points over it.
@@ -202,9 +203,10 @@ staying:
   type: dict
 ranking:
   description:
-    - The best hosts, best first, each with its C(score), C(components) (0-100 each), C(why), C(load) and C(migration_cost).
-    - C(load) holds the probabilities of overload, jointly and by resource, the expected overload in hours, the part of it
-      that the VM adds, and the headroom at the 95 % level.
+    - The best hosts, best first, at most 10.
+    - Each has its C(score), C(components) (0-100 each), C(why), C(load) and C(migration_cost).
+    - C(load) holds the probabilities of overload, jointly and by resource, the expected overload in hours, the part of
+      it that the VM adds, and the headroom at the 95 % level.
   returned: success
   type: list
   elements: dict
@@ -223,7 +225,9 @@ asked:
   type: list
   elements: dict
 counts:
-  description: How many hosts were ranked, how many were left out because they could not reach the best score, how many rejected.
+  description:
+    - How many hosts were ranked, how many were not judged in full because they could not reach the best score, and how
+      many were rejected.
   returned: success
   type: dict
   sample:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import InvalidOption
 from ..estate.resources import RESOURCES
@@ -38,7 +39,7 @@ class Policy:
         return self.name == "threshold"
 
 
-def policy(name: str, weights: Mapping[str, float] | None = None) -> Policy:
+def policy(name: str, weights: Mapping[str, Any] | None = None) -> Policy:
     """Return the policy ``name`` with ``weights`` laid over its own.
 
     Raises `InvalidOption` for an unknown policy, an unknown weight, a negative one, or weights that are all 0.
@@ -49,9 +50,18 @@ def policy(name: str, weights: Mapping[str, float] | None = None) -> Policy:
     for key, weight in (weights or {}).items():
         if key not in chosen:
             raise InvalidOption("weights", f"{key!r} has no weight under policy {name}; known are {', '.join(chosen)}")
-        if not 0 <= weight < float("inf"):
-            raise InvalidOption(f"weights.{key}", f"{weight!r} is not a number of at least 0")
-        chosen[key] = float(weight)
+        chosen[key] = _weight(key, weight)
     if not any(chosen.values()):
         raise InvalidOption("weights", "at least one weight must be above 0")
     return Policy(name, chosen)
+
+
+def _weight(key: str, value: Any) -> float:
+    """Return the weight, which comes from a playbook as a number or as text."""
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise InvalidOption(f"weights.{key}", f"{value!r} is not a number of at least 0")
+    return weight
