@@ -12,8 +12,7 @@ short_description: Choose the host that will still be right for a VM hours from 
 version_added: 1.0.0
 description:
   - Judges every host of the estate as the destination of one VM, from the snapshot that
-    M(foresight.migration.vm_metrics_facts) took, the forecast of M(foresight.migration.vm_forecast) and the reservations
-    in the ledger.
+    M(foresight.migration.vm_metrics_facts) took, the forecast of M(foresight.migration.vm_forecast), and the ledger.
   - Hosts that cannot take the VM are rejected with every reason. The others are scored on the load that they would
     carry together with the VM over the window, on what the move costs, on the SLA and on balance.
   - Staying is an answer too. A move must gain O(min_gain) points over it.
