@@ -138,8 +138,6 @@ def _window_s(hours: float | None, forecast: Forecast) -> float:
 
 def _find_now(estate: Estate, vm: Vm, fleet: Fleet) -> tuple[Estate, Vm, list[str]]:
     """Return the estate and the VM with its present host, asked of every endpoint, and warnings."""
-    if not fleet.names:
-        return estate, vm, ["no endpoints were given, so neither the VM's place nor the destination was confirmed"]
     sightings, errors = fleet.locate(vm.uuid)
     warnings = [f"endpoint {name!r} could not be asked for the VM: {error.message}" for name, error in errors.items()]
     seen = [(endpoint, found) for endpoint, places in sightings.items() for found in places if found.active]
@@ -207,12 +205,12 @@ def _last_move_ts(workspace: Workspace, vm: Vm) -> float | None:
 
 
 def _confirmed(question: Question, fleet: Fleet) -> tuple[Selection, list[str]]:
-    """Return the best selection that the hypervisor agrees to, and its remarks; without endpoints, the best.
+    """Return the best selection that the hypervisor agrees to, and its remarks.
 
     Raises `NoHostFits` when it refuses the best `MOST_REFUSALS` hosts one after the other.
     """
     selection = select_host(question)
-    while selection.chosen is not None and fleet.names:
+    while selection.chosen is not None:
         host = question.estate.hosts[selection.chosen.host_key]
         refusal, remarks = _preflight(question, host, fleet)
         if refusal is None:

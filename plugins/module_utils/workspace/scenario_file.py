@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The scenarios of a forecast: the joint past as one array, the index of its rows, and how windows replay it."""
+"""The scenarios of a forecast: the joint past as one array, its rows with their scale, and how windows replay it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_scenarios(files: Files, folder: str, scenarios: WindowScenarios) -> No
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(history))
     files.write(f"{folder}/scenarios.npy", header.getvalue(), history.data.cast("B"))
-    files.write(f"{folder}/scenarios.parquet", _index_table([scenarios.keys[at] for at in order], scenarios))
+    files.write(f"{folder}/scenarios.parquet", _index_table(order, scenarios))
     plan = {
         "metrics": scenarios.metrics,
         "history_step_s": scenarios.history_step_s,
@@ -61,6 +61,7 @@ def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | Non
         keys=tuple(keys[at] for at in rows),
         metrics=tuple(plan["metrics"]),
         history=history if len(rows) == len(keys) else history[rows],
+        scale=table.column("scale").to_numpy()[rows],
         history_step_s=plan["history_step_s"],
         steps=plan["steps"],
         starts=np.array(plan["starts"], np.int32),
@@ -70,11 +71,13 @@ def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | Non
     )
 
 
-def _index_table(keys: list[SeriesKey], scenarios: WindowScenarios) -> memoryview:
+def _index_table(order: list[int], scenarios: WindowScenarios) -> memoryview:
+    keys = [scenarios.keys[at] for at in order]
     additions = [scenarios.additions.get(key) for key in keys]
     table = pa.table(
         {
             **{name: pa.array([key[at] for key in keys], pa.string()) for at, name in enumerate(_NAMES)},
+            "scale": pa.array(scenarios.scale[order], pa.float64()),
             "addition": pa.array([None if one is None else one.tolist() for one in additions], pa.list_(pa.float32())),
         }
     )

@@ -1,0 +1,205 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Selecting as a task does it: from a store, with a simulated estate behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
+from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import Forecast, SeriesReport
+from ansible_collections.foresight.migration.plugins.module_utils.estate.reservation import Reservation
+from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import RESOURCES, Resources
+from ansible_collections.foresight.migration.plugins.module_utils.estate.scenarios import WindowScenarios
+from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey
+from ansible_collections.foresight.migration.plugins.module_utils.estate.snapshot import Estate
+from ansible_collections.foresight.migration.plugins.module_utils.operations import select as select_module
+from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context
+from ansible_collections.foresight.migration.plugins.module_utils.operations.select import (
+    SelectRequest,
+    select_destination,
+)
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
+from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
+
+STEPS, STEP_S, HISTORY = 24, 3600, 72
+
+
+def constant_forecast(demand: Mapping[str, Resources], origin_ts: float) -> Forecast:
+    """Return the forecast that every VM goes on with ``demand[uuid]`` for a day."""
+    keys = tuple(SeriesKey("vm", uuid, resource) for uuid in sorted(demand) for resource in sorted(RESOURCES))
+    level = np.array([demand[key.entity_id][key.metric] for key in keys], np.float32)
+    scenarios = WindowScenarios(
+        keys=keys,
+        metrics=tuple(sorted(RESOURCES)),
+        history=np.repeat(level[:, None], HISTORY, axis=1),
+        scale=np.ones(len(keys)),
+        history_step_s=STEP_S,
+        steps=STEPS,
+        starts=np.array([0, 24, 48], np.int32),
+        multipliers=np.ones((3, len(RESOURCES)), np.float32),
+    )
+    flat = np.repeat(level[:, None], STEPS, axis=1)
+    return Forecast(
+        keys=keys,
+        origin_ts=origin_ts,
+        step_s=STEP_S,
+        mean=flat,
+        sd=np.zeros_like(flat),
+        quantiles=np.repeat(flat[:, :, None], 14, axis=2),
+        peak_mean=level,
+        peak_sd=np.zeros_like(level),
+        peak_quantiles=np.repeat(level[:, None], 4, axis=1),
+        reports=tuple(SeriesReport("constant", "given", HISTORY) for _key in keys),
+        scenarios=scenarios,
+    )
+
+
+class Site:
+    """A store with a snapshot and a forecast of a simulated estate, and the options to select on it."""
+
+    def __init__(self, estate: SimulatedEstate, folder: Path) -> None:
+        self.estate = estate
+        self.store = str(folder / "store")
+        self.demand: dict[str, Resources] = {}
+        self.lines: list[str] = []
+
+    def prepare(self) -> None:
+        """Take a snapshot and forecast that nothing changes, but for what ``demand`` says (by VM name)."""
+        driver = self.estate.driver()
+        inventory = driver.inventory()
+        snapshot = Estate(
+            "",
+            driver.clock.now(),
+            (),
+            {host.key: host for host in inventory.hosts},
+            {vm.key: vm for vm in inventory.vms},
+            rules=inventory.rules,
+            clusters=inventory.clusters,
+        )
+        workspace = Workspace.open(self.store)
+        workspace.snapshots.write(snapshot)
+        demand = {vm.uuid: self.demand.get(vm.name, vm.used or vm.allocated) for vm in inventory.vms}
+        workspace.forecasts.write("fc", constant_forecast(demand, driver.clock.now()))
+
+    def select(self, vm: str = "web01", **options: Any) -> Mapping[str, Any]:
+        """Run the operation and return its result, which must be JSON-able and small."""
+        request = SelectRequest(
+            **{"endpoints": [self.estate.endpoint()], "store": self.store, "vm": vm, "min_gain": -100.0, **options}
+        )
+        outcome = select_destination(request, Context(report=lambda line, _data: self.lines.append(line)))
+        assert not outcome.changed
+        assert len(json.dumps(outcome.result)) < 100_000
+        return {**outcome.result, "warnings": outcome.warnings}
+
+
+@pytest.fixture
+def site(simulated_estate: SimulatedEstate, tmp_path: Path) -> Site:
+    return Site(simulated_estate, tmp_path)
+
+
+def failure(site: Site, **options: Any) -> ForesightError:
+    """Return the error that selecting raises."""
+    with pytest.raises(ForesightError) as caught:
+        site.select(**options)
+    return caught.value
+
+
+def test_the_empty_host_is_chosen_over_the_busy_one_and_the_result_says_what_the_move_costs(site: Site) -> None:
+    site.prepare()
+    result = site.select(explain=True)
+    assert (result["decision"], result["destination"]) == ("move", "sim/host-c")
+    assert result["ranking"][0]["components"].keys() == {"risk", "impact", "migration", "sla", "balance"}
+    assert result["migration_cost"]["duration_s"] > 0
+    assert result["explanation"] == site.lines
+    assert any("host-c" in line for line in site.lines)
+
+
+def test_staying_is_the_answer_when_no_move_gains_enough(site: Site) -> None:
+    site.prepare()
+    result = site.select(min_gain=50.0)
+    assert (result["decision"], result["destination"]) == ("stay", None)
+    assert result["reasons"][0]["code"] == "gain_too_small"
+
+
+def test_a_host_that_will_be_overloaded_tonight_is_left_for_one_that_will_not(site: Site) -> None:
+    site.demand = {"db01": Resources(7.5, 6144, 100, 5), "batch01": Resources(0.5, 1024, 10, 1)}
+    site.prepare()
+    result = site.select("batch01", hosts=["host-a"])
+    assert result["destination"] == "sim/host-c"
+    (asked,) = result["asked"]
+    assert asked["status"] == "rejected"
+    assert asked["reasons"][0]["code"] == "no_capacity"
+
+
+def test_what_the_hypervisor_refuses_is_rejected_in_its_words_and_the_next_best_taken(site: Site) -> None:
+    site.prepare()
+    site.estate.driver()
+    real = select_module._preflight
+
+    def refuse_host_c(question: Any, host: Any, fleet: Any) -> Any:
+        if host.host_id == "host-c":
+            return select_module.Reason("preflight", "the hypervisor refuses: no hugepages"), []
+        return real(question, host, fleet)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(select_module, "_preflight", refuse_host_c)
+        result = site.select(hosts=["host-c"])
+    assert result["destination"] == "sim/host-b"
+    assert "no hugepages" in result["asked"][0]["why"]
+
+
+def test_reserved_capacity_is_not_given_away_twice(site: Site) -> None:
+    from ansible_collections.foresight.migration.plugins.module_utils.operations import select
+
+    site.prepare()
+    now_ts = site.estate.driver().clock.now()
+    held = Reservation(
+        "r1", "sim/host-c", "another", Resources(7.0, 1024), "hard", now_ts, now_ts + 86400, now_ts + 7200, "me"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(select, "_reservations", lambda request, estate, at: (held,))
+        result = site.select()
+    assert result["destination"] == "sim/host-b"
+
+
+def test_when_nothing_fits_the_error_names_every_reason(site: Site) -> None:
+    site.prepare()
+    error = failure(site, filter="name == 'nowhere'")
+    assert error.code == "no_host_fits"
+    assert error.details["reasons"] == {"filtered_by_user": 2}
+    assert set(error.details["hosts"]) == {"sim/host-b", "sim/host-c"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"vm": "nobody"}, "vm_unknown"),
+        ({"hosts": ["nowhere"]}, "host_unknown"),
+        ({"policy": "best"}, "invalid_option"),
+        ({"weights": {"luck": 1}}, "invalid_option"),
+        ({"weights": {"risk": "much"}}, "invalid_option"),
+        ({"limits": {"cpu": 1.2}}, "invalid_option"),
+        ({"limits": {"gpu": 0.5}}, "invalid_option"),
+        ({"window_hours": 0}, "invalid_option"),
+        ({"endpoints": []}, "invalid_option"),
+        ({"filter": "name =="}, "invalid_option"),
+        ({"snapshot_id": "20200101T000000000Z-000000000000"}, "artefact_missing"),
+        ({"forecast_id": "none"}, "artefact_missing"),
+        ({"sla": {"max_downtime_ms": -5}}, "invalid_option"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_a_stable_code(site: Site, options: dict[str, Any], code: str) -> None:
+    site.prepare()
+    assert failure(site, **options).code == code
+
+
+def test_a_forecast_that_has_run_out_is_refused(site: Site) -> None:
+    site.prepare()
+    site.estate.driver().clock.sleep(2 * 86400.0)
+    assert failure(site).code == "forecast_stale"
