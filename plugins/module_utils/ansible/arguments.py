@@ -28,7 +28,7 @@ STORE: dict[str, Any] = {
 }
 
 LEDGER: dict[str, Any] = {
-    "ledger": {"type": "str", "no_log": False, "fallback_env": "FORESIGHT_LEDGER"},
+    "ledger": {"type": "str", "no_log": True, "fallback_env": "FORESIGHT_LEDGER"},
 }
 
 SLA: dict[str, Any] = {

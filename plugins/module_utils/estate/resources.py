@@ -76,6 +76,21 @@ class Resources:
         return cls(**{name: _finite(value, f"{option}.{name}") for name, value in data.items() if value is not None})
 
 
+def checked_limits(given: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the limit of every resource, `DEFAULT_LIMITS` where ``given`` names none.
+
+    Raises `InvalidOption` for an unknown resource or a value that is no share of a capacity.
+    """
+    unknown = sorted(set(given) - set(RESOURCES))
+    if unknown:
+        raise InvalidOption("limits", f"unknown resource {unknown[0]!r}; known are {', '.join(RESOURCES)}")
+    limits = {**DEFAULT_LIMITS, **{name: share for name, share in given.items() if share is not None}}
+    for name, share in limits.items():
+        if not 0 < share <= 1:
+            raise InvalidOption(f"limits.{name}", f"{share!r} is not a share of capacity above 0 and up to 1")
+    return limits
+
+
 def _finite(value: Any, option: str) -> float:
     try:
         number = float(value)

@@ -70,13 +70,15 @@ class Verdict:
 
     ``likelihood`` is the share of the forecast's scenarios in which everything (load, hard, soft and this claim)
     stays within the limit at every step of the window; None where the room brought no scenarios. ``yielding`` holds
-    the ids of soft reservations that the claim leaves without full cover at the forecast load.
+    the ids of soft reservations that the claim leaves without full cover at the forecast load. ``unchecked`` names
+    the resources asked for whose capacity is unknown, so that nothing can be said of them.
     """
 
     admitted: bool
     shortfall: tuple[Shortfall, ...] = ()
     likelihood: float | None = None
     yielding: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 def admit(
@@ -105,6 +107,11 @@ def admit(
         shortfall=shortfall,
         likelihood=_likelihood(wanted, others),
         yielding=_yielding(wanted, others, soft_reservations) if tier == "hard" and not shortfall else (),
+        unchecked=tuple(
+            name
+            for name, need, ceiling in zip(RESOURCES, wanted, others.ceiling, strict=True)
+            if need > 0 and not np.isfinite(ceiling)
+        ),
     )
 
 
@@ -112,6 +119,8 @@ def _lack(
     index: int, wanted: NDArray[np.float64], available: NDArray[np.float64], others: HostCalendar
 ) -> Shortfall | None:
     missing = wanted[index] - available[index]
+    if not np.isfinite(others.ceiling[index]):
+        return None
     slack = ROUNDING * max(1.0, float(others.ceiling[index]))
     short = np.flatnonzero(missing > slack)
     if not len(short):

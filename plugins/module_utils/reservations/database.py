@@ -60,8 +60,9 @@ class Database(ABC):
         return self._attempts(lambda: self._write_once(work))
 
     def stamp(self) -> Stamp:
-        """Return what the ledger says of itself, creating or migrating it first."""
-        return self.write(lambda connection: read_stamp(connection, self._versions))
+        """Return what the ledger says of itself; a writable one is created or migrated first."""
+        run = self.write if self._writable else self.read
+        return run(lambda connection: read_stamp(connection, self._versions))
 
     def close(self) -> None:
         """Close every connection; a later use opens new ones."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 else:
     np = library("numpy")
 
-#: Share of a host's capacity that may be planned for, per resource, unless the caller says otherwise.
-DEFAULT_LIMIT: Mapping[str, float] = {"cpu": 0.9, "memory": 0.95, "network": 0.9, "disk": 0.9}
 #: How far soft reservations may pass the limit: the factor on ``capacity x limit``.
 DEFAULT_SOFT_OVERCOMMIT = 1.25
 
@@ -30,7 +28,8 @@ DEFAULT_SOFT_OVERCOMMIT = 1.25
 class HostRoom:
     """What a claim on a host is measured against.
 
-    ``limit`` is the usable share of ``capacity`` per resource name (absent: 1.0). ``load`` is the forecast load of
+    A ``capacity`` of 0 is an unknown one, which nothing can exceed. ``limit`` is the usable share of ``capacity``
+    per resource name (absent: 1.0). ``load`` is the forecast load of
     everything that already runs there, at the level the user chose, shape (4 resources in the order of `RESOURCES`,
     steps), in the units of `Resources`; its first step begins at ``start_ts`` (Unix seconds), each lasts ``step_s``.
     Steps outside of it count with the largest load of any step. ``taken_ts`` is when it was seen what runs there: a
@@ -49,8 +48,9 @@ class HostRoom:
     soft_overcommit: float = DEFAULT_SOFT_OVERCOMMIT
 
     def ceiling(self) -> NDArray[np.float64]:
-        """Return ``capacity x limit`` per resource, shape (4,)."""
-        return np.array([self.capacity[name] * self.limit.get(name, 1.0) for name in RESOURCES], dtype=np.float64)
+        """Return ``capacity x limit`` per resource, shape (4,); infinite where the capacity is unknown."""
+        known = np.array([self.capacity[name] * self.limit.get(name, 1.0) for name in RESOURCES], dtype=np.float64)
+        return np.where(np.array(list(self.capacity)) > 0, known, np.inf)
 
     def load_between(self, first_step: int, steps: int) -> NDArray[np.float64]:
         """Return the load of ``steps`` steps from ``first_step`` on, shape (4, steps)."""
@@ -110,14 +110,16 @@ class HostCalendar:
     def rows(self, at_most: int = 24) -> list[dict[str, Any]]:
         """Return the calendar as at most ``at_most`` rows of equal length, each with the worst of its steps.
 
-        A row is ``{from, until, load, hard, soft, free}``; the last four hold one figure per resource field.
+        A row is ``{from, until, load, hard, soft, free}``; the last four hold one figure per resource field, None
+        where the capacity is unknown.
         """
         width = max(1, math.ceil(self.steps / at_most))
         return [self._row(first, min(first + width, self.steps)) for first in range(0, self.steps, width)]
 
     def _row(self, first: int, end: int) -> dict[str, Any]:
-        def amounts(values: NDArray[np.float64]) -> dict[str, float]:
-            return {FIELD_OF[name]: round(float(value), 3) for name, value in zip(RESOURCES, values, strict=True)}
+        def amounts(values: NDArray[np.float64]) -> dict[str, float | None]:
+            figures = (round(float(value), 3) if math.isfinite(value) else None for value in values)
+            return dict(zip(FIELD_OF.values(), figures, strict=True))
 
         return {
             "from": to_iso(self.start_ts + first * self.step_s),

@@ -207,15 +207,18 @@ class Ledger:
             found.extend(self._database.write(partial(self._sweep, host_key=host_key, now_ts=now_ts)))
         return tuple(found)
 
+    def hosts_ahead(self, now_ts: float) -> tuple[str, ...]:
+        """Return the keys of the hosts last changed later than ``now_ts``, which is what a clock set back leaves."""
+        return self._database.read(lambda connection: _ahead(connection, now_ts))
+
     def accept_clock(self, now_ts: float) -> tuple[str, ...]:
-        """Take ``now_ts`` as the true time on every host last changed later than that; returns those hosts' keys."""
+        """Take ``now_ts`` as the true time on all `hosts_ahead` of it, and return their keys."""
         hosts = tables().hosts
 
         def work(connection: sa.Connection) -> tuple[str, ...]:
-            ahead = hosts.c.seen_ts > now_ts
-            keys = tuple(sorted(connection.execute(sa.select(hosts.c.host_key).where(ahead)).scalars()))
+            keys = _ahead(connection, now_ts)
             if keys:
-                connection.execute(sa.update(hosts).where(ahead).values(seen_ts=now_ts))
+                connection.execute(sa.update(hosts).where(hosts.c.host_key.in_(keys)).values(seen_ts=now_ts))
             return keys
 
         return self._database.write(work)
@@ -234,12 +237,15 @@ class Ledger:
         start_ts: float | None = None,
         end_ts: float | None = None,
         *,
+        vms: Collection[str] | None = None,
+        reservation_ids: Collection[str] | None = None,
         now_ts: float | None = None,
     ) -> tuple[Reservation, ...]:
         """Return the reservations that meet every condition given, oldest first.
 
-        Windows overlap [start_ts, end_ts). With ``now_ts`` lapsed ones are shown (and selected) as ``expired``, even
-        where nobody has marked them yet.
+        ``vms`` are uuids or names, as they were when the reservations were made. Windows overlap
+        [start_ts, end_ts). With ``now_ts`` lapsed ones are shown (and selected) as ``expired``, even where nobody
+        has marked them yet.
         """
         asked = None if states is None else {*states, *(("active",) if now_ts is not None else ())}
         found = self._database.read(
@@ -247,6 +253,8 @@ class Ledger:
                 connection,
                 host_keys=host_keys,
                 vm_uuids=vm_uuids,
+                vms=vms,
+                reservation_ids=reservation_ids,
                 states=asked,
                 start_ts=start_ts,
                 end_ts=end_ts,
@@ -255,6 +263,10 @@ class Ledger:
         if now_ts is not None:
             found = tuple(replace(r, state="expired") if is_lapsed(r, now_ts) else r for r in found)
         return tuple(r for r in found if states is None or r.state in states)
+
+    def known_hosts(self) -> tuple[str, ...]:
+        """Return the key of every host that was ever claimed, sorted."""
+        return self._database.read(rows.known_hosts)
 
     def transitions(self, reservation_id: str) -> tuple[Transition, ...]:
         """Return the reservation's audit trail, oldest first; empty for an unknown id."""
@@ -379,6 +391,12 @@ class Ledger:
                 change=difference(old, new),
             ),
         )
+
+
+def _ahead(connection: sa.Connection, now_ts: float) -> tuple[str, ...]:
+    hosts = tables().hosts
+    query = sa.select(hosts.c.host_key).where(hosts.c.seen_ts > now_ts + CLOCK_TOLERANCE_S)
+    return tuple(sorted(connection.execute(query).scalars()))
 
 
 def _require_active(reservation: Reservation, now_ts: float) -> None:

@@ -54,16 +54,29 @@ def search(
     *,
     host_keys: Collection[str] | None = None,
     vm_uuids: Collection[str] | None = None,
+    vms: Collection[str] | None = None,
+    reservation_ids: Collection[str] | None = None,
     states: Collection[str] | None = None,
     start_ts: float | None = None,
     end_ts: float | None = None,
 ) -> tuple[Reservation, ...]:
-    """Return the reservations that meet every condition given, oldest first; windows overlap [start_ts, end_ts)."""
+    """Return the reservations that meet every condition given, oldest first.
+
+    ``vms`` are uuids or names. Windows overlap [start_ts, end_ts).
+    """
     table = tables().reservations
     query = sa.select(table).order_by(table.c.created_ts, table.c.reservation_id)
-    for column, wanted in ((table.c.host_key, host_keys), (table.c.vm_uuid, vm_uuids), (table.c.state, states)):
+    for column, wanted in (
+        (table.c.reservation_id, reservation_ids),
+        (table.c.host_key, host_keys),
+        (table.c.vm_uuid, vm_uuids),
+        (table.c.state, states),
+    ):
         if wanted is not None:
             query = query.where(column.in_(list(wanted)))
+    if vms is not None:
+        uuids = [*vms, *(vm.lower() for vm in vms)]
+        query = query.where(sa.or_(table.c.vm_uuid.in_(uuids), table.c.vm_name.in_(list(vms))))
     if start_ts is not None:
         query = query.where(table.c.end_ts > start_ts)
     if end_ts is not None:
@@ -103,6 +116,11 @@ def trail(connection: sa.Connection, reservation_id: str) -> tuple[Transition, .
     table = tables().transitions
     query = sa.select(table).where(table.c.reservation_id == reservation_id).order_by(table.c.generation)
     return tuple(Transition(**row) for row in connection.execute(query).mappings())
+
+
+def known_hosts(connection: sa.Connection) -> tuple[str, ...]:
+    """Return the key of every host that was ever claimed, sorted."""
+    return tuple(sorted(connection.execute(sa.select(tables().hosts.c.host_key)).scalars()))
 
 
 def hosts_with(connection: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""``state: reconciled``: ledger and hypervisors brought into agreement after crashes, and what disagrees reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..clock import to_iso
+from ..errors import ForesightError
+from ..estate.reservation import Reservation
+from ..hypervisors.fleet import Fleet
+from ..hypervisors.protocol import Driver, Hold
+from ..reservations.ledger import Ledger
+from .context import Context, Outcome
+from .enforcement import endpoint_of, enforce, host_id_of
+from .overcommitment import overcommitted_hosts
+from .reserve_request import ReserveRequest, brief
+
+#: Largest relative difference between what is held and what is reserved that is mere rounding by the platform.
+ROUNDING = 0.01
+
+
+@dataclass
+class _Report:
+    """What was found and done (or, in check mode, would be), by kind; each entry is JSON-able."""
+
+    expired: list[dict[str, Any]] = field(default_factory=list)
+    removed_holds: list[dict[str, Any]] = field(default_factory=list)
+    settled: list[dict[str, Any]] = field(default_factory=list)
+    adopted: list[dict[str, Any]] = field(default_factory=list)
+    placed_again: list[dict[str, Any]] = field(default_factory=list)
+    unenforced: list[dict[str, Any]] = field(default_factory=list)
+    foreign_holds: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    clocks_corrected: list[str] = field(default_factory=list)
+
+    def changes(self) -> dict[str, list[Any]]:
+        """Return what differs from before, without what was only found."""
+        kinds = ("expired", "removed_holds", "settled", "adopted", "placed_again", "clocks_corrected")
+        return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind)}
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Where a reconciliation works."""
+
+    fleet: Fleet
+    ledger: Ledger
+    now_ts: float
+    check_mode: bool
+    report: _Report
+
+    def do(self, kind: str, entry: Mapping[str, Any], action: Callable[[], object]) -> None:
+        """Carry out ``action`` (not in check mode) and list ``entry`` under ``kind``, or under ``failed``."""
+        if not self.check_mode:
+            try:
+                action()
+            except ForesightError as error:
+                self.report.failed.append({**entry, "wanted": kind, "error": error.as_dict()})
+                return
+        getattr(self.report, kind).append(dict(entry))
+
+
+def reconcile(request: ReserveRequest, context: Context) -> Outcome:
+    """Expire what has lapsed, remove holds without a living reservation, repair living ones, report the rest.
+
+    Endpoints that do not answer are reported and left alone. Holds made through another ledger are reported as
+    foreign and never touched. Running it again changes nothing.
+    """
+    with Fleet(request.endpoints) as fleet, request.open_ledger(writable=not context.check_mode) as ledger:
+        scene = _Scene(fleet, ledger, fleet.clock.now(), context.check_mode, _Report())
+        # Holds are listed before the ledger is read: every hold listed had its claim committed before.
+        answers = fleet.ask(lambda driver: driver.list_holds())
+        holds = {name: answer for name, answer in answers.items() if not isinstance(answer, ForesightError)}
+        unreachable = {name: answer.as_dict() for name, answer in answers.items() if isinstance(answer, ForesightError)}
+        _correct_clocks(scene)
+        scene.report.expired.extend(brief(each) for each in ledger.expire(scene.now_ts, dry_run=context.check_mode))
+        known = _known(scene, holds)
+        for name, found in holds.items():
+            for hold in found:
+                _judge_hold(scene, fleet.driver(name), hold, known.get(hold.reservation_id))
+        held = {hold.reservation_id for found in holds.values() for hold in found}
+        for reservation in known.values():
+            answered = endpoint_of(reservation) in holds
+            if reservation.state == "active" and answered and reservation.reservation_id not in held:
+                _judge_missing(scene, fleet.driver(endpoint_of(reservation)), reservation)
+        overcommitted, warnings = overcommitted_hosts(request, ledger, scene.now_ts)
+    changes = scene.report.changes()
+    result: dict[str, Any] = {**vars(scene.report), "unreachable": unreachable, "overcommitted": overcommitted}
+    return Outcome(
+        changed=bool(changes),
+        result=result,
+        diff={"before": changes, "after": {}},
+        warnings=(*warnings, *_warnings(scene.report, unreachable)),
+    )
+
+
+def _correct_clocks(scene: _Scene) -> None:
+    if scene.check_mode:
+        scene.report.clocks_corrected.extend(scene.ledger.hosts_ahead(scene.now_ts))
+    else:
+        scene.report.clocks_corrected.extend(scene.ledger.accept_clock(scene.now_ts))
+
+
+def _known(scene: _Scene, holds: Mapping[str, tuple[Hold, ...]]) -> dict[str, Reservation]:
+    """Return every active reservation and every one that some hypervisor has a hold for, by id."""
+    ids = {hold.reservation_id for found in holds.values() for hold in found}
+    found = (
+        *scene.ledger.find(states=["active"], now_ts=scene.now_ts),
+        *scene.ledger.find(reservation_ids=ids, now_ts=scene.now_ts),
+    )
+    return {reservation.reservation_id: reservation for reservation in found}
+
+
+def _judge_hold(scene: _Scene, driver: Driver, hold: Hold, reservation: Reservation | None) -> None:
+    """Decide on one hold that is really in place."""
+    entry = {
+        "reservation_id": hold.reservation_id,
+        "endpoint": driver.name,
+        "host_id": hold.host_id,
+        "vm_uuid": hold.vm_uuid,
+        "state": reservation.state if reservation else "unknown",
+    }
+    if reservation is None and not hold.reservation_id.startswith(f"r-{scene.ledger.ledger_id()}-"):
+        scene.report.foreign_holds.append(entry)
+    elif reservation is None or reservation.state in ("released", "expired"):
+        scene.do("removed_holds", entry, lambda: driver.release_hold(hold.reservation_id, hold.tokens))
+    elif reservation.state == "consumed":
+        _settle_late(scene, driver, hold, entry)
+    elif f"{driver.name}/{hold.host_id}" != reservation.host_key:
+        scene.do("removed_holds", entry, lambda: driver.release_hold(hold.reservation_id, hold.tokens))
+    elif _differs(hold, reservation):
+        _place_again(scene, driver, reservation)
+    elif not reservation.enforced_by:
+        scene.do("adopted", brief(reservation), lambda: _adopt(scene, hold, reservation))
+
+
+def _settle_late(scene: _Scene, driver: Driver, hold: Hold, entry: Mapping[str, Any]) -> None:
+    """Finish what a crash between the VM's arrival and its settlement left: the VM's own guarantee, or nothing."""
+    if any(seen.active and seen.host_id == hold.host_id for seen in driver.locate(hold.vm_uuid)):
+        scene.do("settled", entry, lambda: driver.settle_hold(hold))
+    else:
+        scene.do("removed_holds", entry, lambda: driver.release_hold(hold.reservation_id, hold.tokens))
+
+
+def _adopt(scene: _Scene, hold: Hold, reservation: Reservation) -> None:
+    """Note a hold that was placed by a process which died before it could say so."""
+    scene.ledger.record_enforcement(
+        reservation.reservation_id,
+        hold.enforced_by,
+        hold.tokens,
+        scene.now_ts,
+        generation=reservation.generation,
+    )
+
+
+def _judge_missing(scene: _Scene, driver: Driver, reservation: Reservation) -> None:
+    """Decide on an active reservation of which the hypervisor holds nothing."""
+    if any(seen.active and seen.host_id == host_id_of(reservation) for seen in driver.locate(reservation.vm_uuid)):
+        # Settled on the platform, but its mover died before it could tell the ledger.
+        scene.do(
+            "settled",
+            brief(reservation),
+            lambda: scene.ledger.consume(reservation.reservation_id, scene.now_ts),
+        )
+    elif "hypervisor" in reservation.enforced_by.values():
+        _place_again(scene, driver, reservation)
+    elif not reservation.enforced_by:
+        scene.report.unenforced.append({**brief(reservation), "lease_expires": to_iso(reservation.lease_expires_ts)})
+
+
+def _place_again(scene: _Scene, driver: Driver, reservation: Reservation) -> None:
+    scene.do("placed_again", brief(reservation), lambda: enforce(driver, scene.ledger, reservation, scene.now_ts))
+
+
+def _differs(hold: Hold, reservation: Reservation) -> bool:
+    """Return whether the hypervisor holds another amount than is reserved, in what it enforces at all."""
+    return any(
+        abs(hold.amount[name] - reservation.amount[name]) > ROUNDING * max(1.0, reservation.amount[name])
+        for name, who in hold.enforced_by.items()
+        if who == "hypervisor"
+    )
+
+
+def _warnings(report: _Report, unreachable: Mapping[str, Any]) -> tuple[str, ...]:
+    found = [f"Endpoint {name} did not answer; its holds were not looked at" for name in unreachable]
+    if report.foreign_holds:
+        found.append(f"{len(report.foreign_holds)} holds were made through another ledger and were left alone")
+    if report.unenforced:
+        found.append(f"{len(report.unenforced)} active reservations are not enforced by their hypervisor (yet)")
+    if report.failed:
+        found.append(f"{len(report.failed)} repairs failed; see 'failed'")
+    return tuple(found)

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is asked of host_reserve, and how reservations are shown in results."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..clock import to_iso
+from ..estate.reservation import Reservation
+from ..reservations.host_calendar import DEFAULT_SOFT_OVERCOMMIT
+from ..reservations.ledger import Ledger, open_ledger
+from ..reservations.location import ledger_url
+
+#: Longest window that is reserved when none is asked for, in hours.
+DEFAULT_WINDOW_HOURS = 24.0
+
+
+@dataclass(frozen=True)
+class ReserveRequest:
+    """Options of host_reserve, under the same names; times as ISO 8601, ``amount`` by the fields of `Resources`."""
+
+    endpoints: Sequence[Mapping[str, Any]]
+    store: str
+    ledger: str | None = None
+    state: str = "present"
+    vm: str | None = None
+    vm_endpoint: str | None = None
+    host: str | None = None
+    tier: str = "hard"
+    amount: Mapping[str, Any] | None = None
+    level: float = 0.95
+    limits: Mapping[str, float] = field(default_factory=dict)
+    soft_overcommit: float = DEFAULT_SOFT_OVERCOMMIT
+    window_start: str | None = None
+    window_hours: float | None = None
+    ttl_minutes: float = 120.0
+    owner: str | None = None
+    purpose: str = "migration"
+    allow_second_host: bool = False
+    snapshot_id: str = "latest"
+    forecast_id: str = "latest"
+    reservation_id: str | None = None
+
+    def actor(self) -> str:
+        """Return who claims: ``owner``, or else the user and machine that this runs on."""
+        return self.owner or f"{getpass.getuser()}@{socket.gethostname()}"
+
+    def open_ledger(self, *, writable: bool) -> Ledger:
+        """Return the ledger, not connected yet."""
+        return open_ledger(ledger_url(self.ledger, self.store), actor=self.actor(), writable=writable)
+
+
+def shown(reservation: Reservation | None) -> dict[str, Any]:
+    """Return the reservation as results show it; empty for none."""
+    if reservation is None:
+        return {}
+    return {
+        "reservation_id": reservation.reservation_id,
+        "host": reservation.host_key,
+        "vm_uuid": reservation.vm_uuid,
+        "vm_name": reservation.vm_name,
+        "amount": reservation.amount.as_dict(),
+        "tier": reservation.tier,
+        "state": reservation.state,
+        "window_start": to_iso(reservation.start_ts),
+        "window_end": to_iso(reservation.end_ts),
+        "lease_expires": to_iso(reservation.lease_expires_ts),
+        "owner": reservation.owner,
+        "purpose": reservation.purpose,
+        "enforced_by": dict(reservation.enforced_by),
+        "generation": reservation.generation,
+        "created": to_iso(reservation.created_ts),
+        "updated": to_iso(reservation.updated_ts),
+    }
+
+
+def brief(reservation: Reservation) -> dict[str, Any]:
+    """Return what names a reservation, for lists of what was done to many."""
+    return {
+        "reservation_id": reservation.reservation_id,
+        "host": reservation.host_key,
+        "vm_uuid": reservation.vm_uuid,
+        "vm_name": reservation.vm_name,
+        "tier": reservation.tier,
+        "owner": reservation.owner,
+    }
