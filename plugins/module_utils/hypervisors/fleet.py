@@ -5,18 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from ..clock import Clock, SystemClock
 from ..errors import ForesightError, InvalidOption
+from .parallel import DeadlinePassed, answer_all
 from .protocol import Driver, Whereabouts
 from .registry import driver_class
 
 T = TypeVar("T")
-
-#: Endpoints asked at the same time.
-PARALLEL_ENDPOINTS = 16
 
 
 class Fleet:
@@ -29,6 +27,7 @@ class Fleet:
         """
         self._drivers: dict[str, Driver] = {}
         self._connected: set[str] = set()
+        self._busy: set[str] = set()
         if not endpoints:
             raise InvalidOption("endpoints", "at least one is needed to ask a hypervisor")
         for endpoint in endpoints:
@@ -41,8 +40,8 @@ class Fleet:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for driver in self._drivers.values():
-            driver.close()
+        for name in self._drivers.keys() - self._busy:  # closing one that is still being asked would wait for it
+            self._drivers[name].close()
         self._connected.clear()
 
     @property
@@ -73,21 +72,23 @@ class Fleet:
         return driver
 
     def ask(
-        self, question: Callable[[Driver], T], endpoints: Iterable[str] | None = None
+        self,
+        question: Callable[[Driver], T],
+        endpoints: Iterable[str] | None = None,
+        deadline_s: float | None = None,
     ) -> dict[str, T | ForesightError]:
         """Put ``question`` to the endpoints (default: all) in parallel.
 
-        Returns per endpoint the answer, or the `ForesightError` that connecting or answering raised.
+        Returns per endpoint the answer, or the `ForesightError` that connecting or answering raised; one that has
+        not answered completely after ``deadline_s`` seconds is given up as `parallel.DeadlinePassed`.
         """
         names = list(self.names if endpoints is None else endpoints)
-        with ThreadPoolExecutor(max_workers=min(PARALLEL_ENDPOINTS, max(1, len(names)))) as pool:
-            return dict(zip(names, pool.map(lambda name: self._answer(name, question), names), strict=True))
+        answers = answer_all({name: partial(self._answer, name, question) for name in names}, deadline_s)
+        self._busy |= {name for name, answer in answers.items() if isinstance(answer, DeadlinePassed)}
+        return answers
 
-    def _answer(self, name: str, question: Callable[[Driver], T]) -> T | ForesightError:
-        try:
-            return question(self.driver(name))
-        except ForesightError as error:
-            return error
+    def _answer(self, name: str, question: Callable[[Driver], T]) -> T:
+        return question(self.driver(name))
 
     def locate(self, vm_uuid: str) -> tuple[dict[str, tuple[Whereabouts, ...]], dict[str, ForesightError]]:
         """Ask every endpoint where the VM is now; returns (sightings, errors), each by endpoint."""

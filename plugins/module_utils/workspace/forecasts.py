@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..clock import to_iso
 from ..estate.forecast import Forecast, SeriesReport
+from ..estate.scenarios import WindowScenarios
 from ..estate.serialise import from_data, to_data
 from ..estate.series import SeriesKey
 from .errors import ArtefactMissing, BadArtefact
@@ -19,9 +20,6 @@ from .metric_file import DamagedFile
 from .names import check_id
 from .records import read_json, write_json
 from .scenario_file import read_scenarios, write_scenarios
-
-if TYPE_CHECKING:
-    from ..estate.scenarios import WindowScenarios
 
 FOLDER = "forecasts"
 LATEST = "latest"

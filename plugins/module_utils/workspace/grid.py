@@ -40,8 +40,8 @@ class Grid:
         step = (rows.ms.astype(np.int64) + (day * MS_PER_DAY - self._start_ms)) // self._step_ms
         cell = rows.series * np.int64(width) + (step - first)
         shape = (series, width)
-        sums: NDArray[np.float64] = np.bincount(cell, weights=rows.value, minlength=series * width).reshape(shape)
-        counts: NDArray[np.int64] = np.bincount(cell, minlength=series * width).reshape(shape)
+        sums = np.asarray(np.bincount(cell, rows.value, series * width), np.float64).reshape(shape)
+        counts = np.bincount(cell, minlength=series * width).astype(np.int64).reshape(shape)
         if self._sums.shape[1] and self._first_open == first:
             sums[:, :1] += self._sums
             counts[:, :1] += self._counts

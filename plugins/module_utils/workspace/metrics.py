@@ -74,22 +74,10 @@ class MetricsDataset:
         written; a file is seen whole or not at all.
         """
         folder = f"{FOLDER}/endpoint={encode_part(endpoint, 'endpoints.name')}"
-        usable, left_out = _usable(samples)
-        ts_ms = np.rint(samples.ts[usable] * 1000.0).astype(np.int64)
-        series, keys = _number_series(samples, usable)
-        value = samples.value[usable].astype(np.float32)
-        days = ts_ms // MS_PER_DAY
-        written = 0
-        for day in np.unique(days).tolist():
-            at = days == day
-            rows = Rows(series[at], (ts_ms[at] - day * MS_PER_DAY).astype(np.int32), value[at]).sorted_once()
+        keys, by_day, report = _checked(samples)
+        for day, rows in by_day.items():
             self._files.write(f"{folder}/date={_date(day)}/{new_file_name('c')}", encode_rows(keys, rows, day))
-            written += len(rows)
-        if written < len(ts_ms):
-            left_out["duplicate"] = len(ts_ms) - written
-        if not written:
-            return AppendReport(0, left_out)
-        return AppendReport(written, left_out, float(ts_ms.min()) / 1000.0, float(ts_ms.max()) / 1000.0)
+        return report
 
     def read(
         self,
@@ -213,6 +201,30 @@ class MetricsDataset:
         }
         days = {_day(date.removeprefix("date=")) for date in dates if date.startswith("date=")}
         return sorted(day for day in days if start_ms < (day + 1) * MS_PER_DAY and day * MS_PER_DAY < end_ms)
+
+
+def check_samples(samples: Samples) -> AppendReport:
+    """Return the report that `MetricsDataset.append` would give, without storing anything."""
+    return _checked(samples)[2]
+
+
+def _checked(samples: Samples) -> tuple[list[SeriesKey], dict[int, Rows], AppendReport]:
+    """Return the series, the usable rows by day, each series and time once, and the report on them."""
+    usable, left_out = _usable(samples)
+    ts_ms = np.rint(samples.ts[usable] * 1000.0).astype(np.int64)
+    series, keys = _number_series(samples, usable)
+    value = samples.value[usable].astype(np.float32)
+    days = ts_ms // MS_PER_DAY
+    by_day: dict[int, Rows] = {}
+    for day in np.unique(days).tolist():
+        at = days == day
+        by_day[day] = Rows(series[at], (ts_ms[at] - day * MS_PER_DAY).astype(np.int32), value[at]).sorted_once()
+    written = sum(map(len, by_day.values()))
+    if not written:
+        return keys, by_day, AppendReport(0, left_out)
+    if written < len(ts_ms):
+        left_out["duplicate"] = len(ts_ms) - written
+    return keys, by_day, AppendReport(written, left_out, float(ts_ms.min()) / 1000.0, float(ts_ms.max()) / 1000.0)
 
 
 def new_file_name(kind: str) -> str:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The scenarios of a forecast: the joint past as one array, its rows with their scale, and how windows replay it."""
+"""The scenarios of a forecast: the joint past as one array, the index of its rows, and how windows replay it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import io
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
+from ..estate.forecast import Scenarios
+from ..estate.scenarios import WindowScenarios
 from ..estate.series import SeriesKey
 from ..libraries import library
 from .files import Files
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from ..estate.scenarios import WindowScenarios
 else:
     np = library("numpy")
     pa = library("pyarrow")
@@ -27,8 +27,10 @@ else:
 _NAMES = ("entity_kind", "entity_id", "metric")
 
 
-def write_scenarios(files: Files, folder: str, scenarios: WindowScenarios) -> None:
+def write_scenarios(files: Files, folder: str, scenarios: Scenarios) -> None:
     """Store ``scenarios.npy`` (history, series x steps), ``scenarios.parquet`` (its rows) and ``scenarios.json``."""
+    if not isinstance(scenarios, WindowScenarios):
+        raise TypeError(f"scenarios of type {type(scenarios).__name__} have no stored form")
     order = sorted(range(len(scenarios.keys)), key=scenarios.keys.__getitem__)
     in_order = order == list(range(len(order)))
     history = np.ascontiguousarray(scenarios.history if in_order else scenarios.history[order], np.float32)
@@ -49,8 +51,6 @@ def write_scenarios(files: Files, folder: str, scenarios: WindowScenarios) -> No
 
 def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | None) -> WindowScenarios:
     """Return the scenarios with the paths of the ``wanted`` series (None: all)."""
-    from ..estate.scenarios import WindowScenarios
-
     plan = read_json(files, f"{folder}/scenarios.json")
     with files.open(f"{folder}/scenarios.parquet") as source:
         table = pq.read_table(source)
@@ -72,6 +72,7 @@ def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | Non
 
 
 def _index_table(order: list[int], scenarios: WindowScenarios) -> memoryview:
+    """Return the Parquet file whose row n tells what row n of the history is."""
     keys = [scenarios.keys[at] for at in order]
     additions = [scenarios.additions.get(key) for key in keys]
     table = pa.table(

@@ -1,0 +1,206 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Collects the estate as it is, and the samples since the last time, from all endpoints and sources at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ..clock import to_iso
+from ..errors import ForesightError, InvalidOption
+from ..estate.series import Samples
+from ..estate.snapshot import Estate
+from ..hypervisors.fleet import Fleet
+from ..hypervisors.parallel import answer_all
+from ..workspace.metrics import AppendReport, check_samples
+from ..workspace.snapshots import snapshot_id_of
+from ..workspace.workspace import Workspace
+from .context import Context, Outcome
+from .estate_summary import build_estate, details_of, summary_of
+from .gathering import Answer, Memory, Question, SourceAnswer, ask_endpoint, ask_source
+from .quality import endpoint_warnings, estate_warnings, source_warnings
+
+#: What can be gathered beside the inventory, which everything needs.
+SUBSETS = ("usage", "history", "sources")
+EVERYTHING = "all"
+
+
+class NothingAnswered(ForesightError):
+    """No endpoint gave its inventory; ``details`` has the error of each."""
+
+    code = "no_endpoint_answered"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectRequest:
+    """What to collect.
+
+    ``gather_subset`` names `SUBSETS`, ``all``, or with ``!`` what not to gather. ``history_hours`` is how far back to
+    go where nothing was collected yet. ``vms`` and ``hosts`` are those whose details are wanted. ``deadline_s``
+    bounds the answer of each endpoint and source.
+    """
+
+    endpoints: Sequence[Mapping[str, Any]]
+    store: str
+    sources: Sequence[Mapping[str, Any]] = ()
+    gather_subset: Sequence[str] = (EVERYTHING,)
+    history_hours: float = 336.0
+    vms: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    deadline_s: float = 240.0
+
+
+def collect(request: CollectRequest, context: Context) -> Outcome:
+    """Collect once and store samples and snapshot; in check mode ask the same and store nothing.
+
+    Endpoints and sources that fail are in the result with their error. Raises `NothingAnswered` when every endpoint
+    does, `InvalidOption`, and what `Workspace.open` and its writes raise.
+    """
+    _check_names(request)
+    workspace = Workspace.open(request.store, writable=not context.check_mode)
+    with Fleet(request.endpoints) as fleet:
+        question = _question(request, context, workspace, fleet.clock.now())
+        context.report(f"Asking {len(fleet.names)} endpoints", {"endpoints": list(fleet.names)})
+        answers = fleet.ask(partial(ask_endpoint, question=question), deadline_s=request.deadline_s)
+    estate = build_estate(answers, {str(one["name"]): str(one["type"]) for one in request.endpoints}, question.now_ts)
+    _check_any_answered(estate)
+    details = details_of(estate, request.vms, request.hosts)
+    sources = _ask_sources(request, question, estate)
+    estate = _store(workspace, estate, answers, sources, context)
+    return _outcome(request, workspace, estate, answers, sources, question.now_ts, details)
+
+
+def gathered_subsets(gather: Sequence[str]) -> frozenset[str]:
+    """Return which of `SUBSETS` to gather; raises `InvalidOption` for another name."""
+    wanted = {name for name in gather if not name.startswith("!")}
+    unwanted = {name.removeprefix("!") for name in gather if name.startswith("!")}
+    unknown = sorted((wanted | unwanted) - {EVERYTHING, "min", *SUBSETS})
+    if unknown:
+        raise InvalidOption("gather_subset", f"unknown subset {unknown[0]!r}; known are all, min, {', '.join(SUBSETS)}")
+    if EVERYTHING in unwanted:
+        return frozenset(wanted) & frozenset(SUBSETS)
+    return frozenset(SUBSETS if EVERYTHING in wanted or not wanted else wanted & set(SUBSETS)) - unwanted
+
+
+def _check_names(request: CollectRequest) -> None:
+    """Endpoints and sources share the names under which samples are stored."""
+    names = [str(one["name"]) for one in (*request.endpoints, *request.sources)]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InvalidOption("sources.name", f"two endpoints or sources are called {doubled[0]!r}")
+
+
+def _question(request: CollectRequest, context: Context, workspace: Workspace, now_ts: float) -> Question:
+    subsets = gathered_subsets(request.gather_subset)
+    return Question(
+        now_ts=now_ts,
+        usage="usage" in subsets,
+        history="history" in subsets,
+        sources="sources" in subsets,
+        history_s=request.history_hours * 3600.0,
+        memory_of=lambda name: Memory.from_data(workspace.counters.read(name)),
+        append=_count_only if context.check_mode else workspace.metrics.append,
+    )
+
+
+def _count_only(_name: str, samples: Samples) -> AppendReport:
+    return check_samples(samples)
+
+
+def _check_any_answered(estate: Estate) -> None:
+    if not any(status.reachable for status in estate.endpoints):
+        errors = {status.name: dict(status.error or {}) for status in estate.endpoints}
+        first = next(iter(errors.values()), {})
+        raise NothingAnswered(
+            f"None of {len(errors)} endpoints answered; the first says: {first.get('message', '')}",
+            advice=str(first.get("advice", "")),
+            details={"endpoints": errors},
+        )
+
+
+def _ask_sources(
+    request: CollectRequest, question: Question, estate: Estate
+) -> Mapping[str, SourceAnswer | ForesightError]:
+    if not question.sources:
+        return {}
+    questions = {str(one["name"]): partial(ask_source, one, estate, question) for one in request.sources}
+    return answer_all(questions, request.deadline_s)
+
+
+def _store(
+    workspace: Workspace,
+    estate: Estate,
+    answers: Mapping[str, Answer | ForesightError],
+    sources: Mapping[str, SourceAnswer | ForesightError],
+    context: Context,
+) -> Estate:
+    """Store snapshot and memories (samples were stored as they came); return the estate with its id."""
+    if context.check_mode:
+        return replace(estate, snapshot_id=snapshot_id_of(estate))
+    for name, answer in (*answers.items(), *sources.items()):
+        if not isinstance(answer, ForesightError):
+            workspace.counters.write(name, answer.memory.as_data())
+    return replace(estate, snapshot_id=workspace.snapshots.write(estate))
+
+
+def _outcome(
+    request: CollectRequest,
+    workspace: Workspace,
+    estate: Estate,
+    answers: Mapping[str, Answer | ForesightError],
+    sources: Mapping[str, SourceAnswer | ForesightError],
+    now_ts: float,
+    details: Mapping[str, Any],
+) -> Outcome:
+    warnings = [*estate_warnings(estate), *workspace.metrics.warnings]
+    for name, answer in answers.items():
+        if isinstance(answer, ForesightError):
+            warnings.append(f"{name}: {answer.message}")
+        else:
+            warnings += endpoint_warnings(name, answer, now_ts)
+    for name, source in sources.items():
+        if isinstance(source, ForesightError):
+            warnings.append(f"{name}: {source.message}")
+        else:
+            warnings += source_warnings(name, source, now_ts)
+    endpoints = [_told(name, answer) for name, answer in answers.items()]
+    told_sources = [_told(name, answer) for name, answer in sources.items()]
+    summary = summary_of(estate)
+    summary["samples_written"] = sum(one["samples_written"] for one in (*endpoints, *told_sources))
+    result = {
+        "snapshot_id": estate.snapshot_id,
+        "taken": to_iso(estate.taken_ts),
+        "summary": summary,
+        "endpoints": endpoints,
+        "sources": told_sources,
+        **details,
+    }
+    facts = {name: result[name] for name in ("snapshot_id", "taken", "summary", "endpoints")}
+    return Outcome(changed=False, result=result, warnings=tuple(warnings), facts={**facts, "store": request.store})
+
+
+def _told(name: str, answer: Answer | SourceAnswer | ForesightError) -> dict[str, Any]:
+    """Return one endpoint's or source's line of the result."""
+    if isinstance(answer, ForesightError):
+        return {"name": name, "reachable": False, "samples_written": 0, "error": answer.as_dict()}
+    told: dict[str, Any] = {
+        "name": name,
+        "reachable": True,
+        "samples_written": answer.tally.written,
+        "samples_left_out": dict(answer.tally.left_out),
+        "newest_sample": None if answer.tally.last_ts is None else to_iso(answer.tally.last_ts),
+        "error": None,
+    }
+    if isinstance(answer, SourceAnswer):
+        return {**told, "unchanged": answer.unchanged}
+    server_ts = answer.inventory.server_ts
+    return {
+        **told,
+        "hosts": len(answer.inventory.hosts),
+        "vms": len(answer.inventory.vms),
+        "history_until": None if answer.memory.history_until_ts is None else to_iso(answer.memory.history_until_ts),
+        "clock_skew_s": None if server_ts is None else round(server_ts - answer.asked_ts, 1),
+    }
