@@ -46,9 +46,10 @@ class Scenarios(Protocol):
         """
 
     def mean_totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
-        """Return the mean of `totals` over the scenarios, shape (groups, steps), without building all of them.
+        """Return the mean over the scenarios of each group's sum, shape (groups, steps), without building them all.
 
-        This is what a first pass over a thousand hosts can afford.
+        This is what a first pass over a thousand hosts can afford. A step that joins several finer ones holds the
+        largest of their means, which is at most the mean of what `totals` gives for it.
         """
 
     def missing(self, keys: Sequence[SeriesKey]) -> tuple[SeriesKey, ...]:

@@ -79,12 +79,35 @@ class WindowScenarios:
         return answer
 
     def mean_totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
-        """Return the mean of `totals` over the scenarios, shape (groups, steps), one group's paths at a time."""
-        answer = np.zeros((len(groups), self.horizon_steps), np.float32)
-        index = window_index(self.starts, self.history.shape[1], self.steps, self.history_step_s)
+        """Return the mean over the scenarios of each group's sum, shape (groups, steps).
+
+        The mean of replayed windows is the joint past times one matrix per metric, the same for all groups. A step
+        that joins several holds the largest of their means.
+        """
+        answer = np.zeros((len(groups), self.steps), np.float32)
+        for column, metric in enumerate(self.metrics):
+            rows_of = {
+                place: rows
+                for place, group in enumerate(groups)
+                if (rows := [self._rows[key] for key in group if key.metric == metric and key in self._rows])
+            }
+            if rows_of:
+                sums = np.stack([self.scale[rows] @ self.history[rows] for rows in rows_of.values()])
+                answer[list(rows_of)] += sums.astype(np.float32) @ self._mean_weights(column)
         for place, group in enumerate(groups):
-            answer[place] = self._maxima(self._paths(group, index)).mean(axis=0)
-        return answer
+            for key in group if self.additions else ():
+                if key in self.additions:
+                    answer[place] += self.additions[key]
+        return self._maxima(answer)
+
+    def _mean_weights(self, column: int) -> NDArray[np.float32]:
+        """Return what each history step contributes to the mean of each step ahead, (history steps, steps ahead)."""
+        history_steps = self.history.shape[1]
+        index = window_index(self.starts, history_steps, self.steps, self.history_step_s)
+        cells = index * self.steps + np.arange(self.steps)
+        shares = np.broadcast_to(self.multipliers[:, column, None] / self.count, index.shape)
+        weights = np.bincount(cells.ravel(), shares.ravel(), minlength=history_steps * self.steps)
+        return weights.reshape(history_steps, self.steps).astype(np.float32)
 
     def _paths(self, group: Sequence[SeriesKey], index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return one group's sums at the history's resolution, shape (scenarios, steps ahead)."""
@@ -105,7 +128,7 @@ class WindowScenarios:
             return paths
         padding = self.horizon_steps * self.coarsen - self.steps
         padded = np.pad(paths, ((0, 0), (0, padding)), mode="edge")
-        return np.asarray(padded.reshape(self.count, self.horizon_steps, self.coarsen).max(axis=2), np.float32)
+        return np.asarray(padded.reshape(len(paths), self.horizon_steps, self.coarsen).max(axis=2), np.float32)
 
     @cached_property
     def _rows(self) -> Mapping[SeriesKey, int]:

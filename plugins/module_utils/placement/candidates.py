@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..estate.nouns import Host
-from ..estate.resources import RESOURCES, Resources
+from ..estate.resources import Resources
 from ..libraries import library
 from .filters.registry import COST_FILTERS, HOST_FILTERS
 from .link import MIB_S_PER_MBIT_S, bandwidth_mib_s, link_mbit_s
-from .loads import HostLoads, capacities, limits
+from .loads import HostLoads, capacities, ceilings, named
 from .question import Question
 from .score import components, total
 from .threshold import available, threshold_score
@@ -21,7 +21,6 @@ from .verdict import Cost, HostVerdict, Load, Reason
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 else:
     np = library("numpy")
 
@@ -98,28 +97,24 @@ def kindest_loads(hosts: Sequence[Host], question: Question, loads: HostLoads) -
     """Return per host a `Load` that no full distribution with the same mean can be kinder than."""
     if not hosts:
         return []
-    mean = loads.mean(hosts).astype(np.float64)
-    limit, capacity = limits(hosts, question), capacities(hosts)
-    overload = (np.maximum(mean - limit[..., None], 0).sum(axis=-1) * loads.step_h / limit).sum(axis=-1)
+    mean = loads.means(hosts).astype(np.float64)
+    ceiling, capacity = ceilings(hosts, question), capacities(hosts)
+    overload_h = (np.maximum(mean - ceiling[..., None], 0).sum(axis=-1) * loads.step_h / ceiling).sum(axis=-1)
     peak = mean.max(axis=-1)
-    known = np.isfinite(limit)
-
-    def named(values: NDArray[np.floating], index: int) -> dict[str, float]:
-        return {name: float(values[index, r]) for r, name in enumerate(RESOURCES) if known[index, r]}
-
-    headroom, use, peak_use = 1 - peak / limit, mean.mean(axis=-1) / capacity, peak / capacity
+    headroom, use, peak_use = 1 - peak / ceiling, mean.mean(axis=-1) / capacity, peak / capacity
+    known = np.isfinite(ceiling)
     return [
         Load(
             overload_probability=0.0,
             overload_by_resource={},
-            expected_overload_h=float(overload[index]),
+            expected_overload_h=float(overload_h[row]),
             added_overload_h=0.0,
-            peak_level=named(peak, index),
-            headroom=named(headroom, index),
-            mean_use=named(use, index),
-            mean_peak_use=named(peak_use, index),
+            peak_level=named(peak[row], known[row]),
+            headroom=named(headroom[row], known[row]),
+            mean_use=named(use[row], known[row]),
+            mean_peak_use=named(peak_use[row], known[row]),
         )
-        for index in range(len(hosts))
+        for row in range(len(hosts))
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..estate.nouns import Host, Vm
+from ..estate.reservation import Reservation
 from ..estate.resources import RESOURCES
 from ..estate.series import SeriesKey
 from ..libraries import library
@@ -40,7 +41,7 @@ def stand_in(vm: Vm, resource: str) -> float:
 class HostLoads:
     """Loads of hosts with and without the question's VM.
 
-    Arrays are float32 and cover the steps of the window: (…, hosts, `RESOURCES`, steps).
+    Arrays are float32 and cover the steps of the window.
     """
 
     def __init__(self, question: Question) -> None:
@@ -54,6 +55,10 @@ class HostLoads:
         self._steps = _window(question)
         self.step_h = question.scenarios.step_s / 3600.0
         self.assumed: set[str] = set()
+        self._means: dict[str, NDArray[np.float32]] = {}
+        self._held: dict[str, list[Reservation]] = {}
+        for held in question.other_reservations:
+            self._held.setdefault(held.host_key, []).append(held)
         own = demand_keys(question.vm)
         missing = {key.metric for key in question.scenarios.missing(own)}
         if missing & set(ESSENTIAL):
@@ -67,24 +72,32 @@ class HostLoads:
             [[stand_in(question.vm, name) if name in missing else 0.0] for name in RESOURCES], np.float32
         )
 
-    def mean(self, hosts: Sequence[Host]) -> NDArray[np.float32]:
+    def means(self, hosts: Sequence[Host]) -> NDArray[np.float32]:
         """Return the expected load with the VM, shape (hosts, `RESOURCES`, steps)."""
-        paths = self._cut(self._scenarios.mean_totals(self._groups(hosts, with_vm=True)))
-        shape = (len(hosts), len(RESOURCES), paths.shape[-1])
-        total: NDArray[np.float32] = paths.reshape(shape) + self._constant(hosts) + self._own_constant
-        return total
+        new = [host for host in hosts if host.key not in self._means]
+        if new:
+            paths = self._cut(
+                self._scenarios.mean_totals([g for host in new for g in self._groups(host, with_vm=True)])
+            )
+            shape = (len(new), len(RESOURCES), paths.shape[-1])
+            for host, mean in zip(new, paths.reshape(shape), strict=True):
+                self._means[host.key] = mean + self._constant(host) + self._own_constant
+        return np.stack([self._means[host.key] for host in hosts])
 
-    def judge(self, hosts: Sequence[Host]) -> list[Load]:
-        """Return the `Load` of each host with the VM, from all scenarios."""
-        constant = self._constant(hosts)
-        without = self._paths(hosts, with_vm=False) + constant
-        load = self._paths(hosts, with_vm=True) + (constant + self._own_constant)
-        return judge_loads(without, load, capacities(hosts), limits(hosts, self._question), self.step_h)
+    def judge(self, host: Host) -> Load:
+        """Return the `Load` of ``host`` with the VM, from all scenarios."""
+        constant = self._constant(host)
+        load = self._paths(host, with_vm=True) + (constant + self._own_constant)
+        ceiling, mean = ceilings([host], self._question)[0], self.means([host])[0]
+        overload_h = overload_hours(load, ceiling, self.step_h)
+        without_h = 0.0
+        if overload_h > 0:  # otherwise there is none without the VM either
+            without_h = overload_hours(self._paths(host, with_vm=False) + constant, ceiling, self.step_h)
+        return describe_load(load, mean, ceiling, capacities([host])[0], overload_h, without_h)
 
-    def _paths(self, hosts: Sequence[Host], *, with_vm: bool) -> NDArray[np.float32]:
-        """Return the demand of the residents per scenario, shape (scenarios, hosts, `RESOURCES`, steps)."""
-        paths = self._cut(self._scenarios.totals(self._groups(hosts, with_vm=with_vm)))
-        return paths.reshape(paths.shape[0], len(hosts), len(RESOURCES), paths.shape[-1])
+    def _paths(self, host: Host, *, with_vm: bool) -> NDArray[np.float32]:
+        """Return the demand of the residents per scenario, shape (scenarios, `RESOURCES`, steps)."""
+        return self._cut(self._scenarios.totals(self._groups(host, with_vm=with_vm)))
 
     def _cut(self, paths: NDArray[np.float32]) -> NDArray[np.float32]:
         return paths[..., self._steps]
@@ -93,29 +106,20 @@ class HostLoads:
         others = self._question.estate.vms_by_host.get(host.key, ())
         return sorted((vm for vm in others if vm.key != self._question.vm.key), key=lambda vm: vm.uuid)
 
-    def _groups(self, hosts: Sequence[Host], *, with_vm: bool) -> list[tuple[SeriesKey, ...]]:
-        """Return one group per host and resource: the demand of its residents, with or without the question's VM.
+    def _groups(self, host: Host, *, with_vm: bool) -> list[tuple[SeriesKey, ...]]:
+        """Return one group per resource: the demand of the host's residents, with or without the question's VM.
 
         The VM is summed inside the group, for a coarse step of the paths holds the maximum of the *sum*.
         """
-        added = [self._question.vm] if with_vm else []
-        return [
-            tuple(SeriesKey("vm", vm.uuid, resource) for vm in [*residents, *added])
-            for residents in map(self._residents, hosts)
-            for resource in RESOURCES
-        ]
+        members = [*self._residents(host), *([self._question.vm] if with_vm else [])]
+        return [tuple(SeriesKey("vm", vm.uuid, resource) for vm in members) for resource in RESOURCES]
 
-    def _constant(self, hosts: Sequence[Host]) -> NDArray[np.float32]:
+    def _constant(self, host: Host) -> NDArray[np.float32]:
         """Return what does not depend on scenarios: own load, residents without forecast, reservations."""
         start, stop, _step = self._steps.indices(self._scenarios.horizon_steps)
-        constant = np.zeros((len(hosts), len(RESOURCES), stop - start), np.float32)
-        row = {host.key: index for index, host in enumerate(hosts)}
-        for host in hosts:
-            constant[row[host.key]] += self._standing(host)[:, None]
-        for held in self._question.other_reservations:
-            if held.host_key in row:
-                amount = np.array(tuple(held.amount), np.float32)
-                constant[row[held.host_key], :, self._covered(held.start_ts, held.end_ts)] += amount[:, None]
+        constant = np.repeat(self._standing(host)[:, None], stop - start, axis=1)
+        for held in self._held.get(host.key, ()):
+            constant[:, self._covered(held.start_ts, held.end_ts)] += np.array(tuple(held.amount), np.float32)[:, None]
         return constant
 
     def _standing(self, host: Host) -> NDArray[np.float32]:
@@ -169,50 +173,51 @@ def capacities(hosts: Sequence[Host]) -> NDArray[np.float32]:
     return bounded
 
 
-def limits(hosts: Sequence[Host], question: Question) -> NDArray[np.float32]:
+def ceilings(hosts: Sequence[Host], question: Question) -> NDArray[np.float32]:
     """Return the loads that hosts may reach: capacity times the resource's limit, shape (hosts, `RESOURCES`)."""
     shares = np.array([question.limits[resource] for resource in RESOURCES], np.float32)
     reachable: NDArray[np.float32] = capacities(hosts) * shares
     return reachable
 
 
-def judge_loads(
-    without: NDArray[np.float32],
-    load: NDArray[np.float32],
-    capacity: NDArray[np.float32],
-    limit: NDArray[np.float32],
-    step_h: float,
-) -> list[Load]:
-    """Return the `Load` of each host.
+def overload_hours(load: NDArray[np.float32], ceiling: NDArray[np.float32], step_h: float) -> float:
+    """Return the expected overload of one host: hours above the ceiling times the depth as a share of it, summed.
 
-    ``without`` and ``load`` are the loads without and with the VM, shape (scenarios, hosts, resources, steps);
-    ``capacity`` and ``limit`` are (hosts, resources), infinite where unknown; ``step_h`` is hours per step.
+    ``load`` has shape (scenarios, resources, steps), ``ceiling`` (resources,), ``step_h`` is hours per step.
     """
-    ceiling = limit[None, :, :, None]
-    overload_without = np.maximum(without - ceiling, 0).mean(axis=0, dtype=np.float64).sum(axis=-1) * step_h / limit
-    over = load > ceiling
-    overload = np.maximum(load - ceiling, 0).mean(axis=0, dtype=np.float64).sum(axis=-1) * step_h / limit
-    by_resource = over.any(axis=-1).mean(axis=0)
-    jointly = over.any(axis=(-1, -2)).mean(axis=0)
-    mean = load.mean(axis=0, dtype=np.float64)
-    peak = np.quantile(load.max(axis=-1), LEVEL, axis=0, method="higher")
-    level = np.maximum(peak, mean.max(axis=-1))
-    tables = (by_resource, level, 1 - level / limit, mean.mean(axis=-1) / capacity, mean.max(axis=-1) / capacity)
-    known = np.isfinite(limit)
-    return [
-        Load(
-            overload_probability=float(jointly[index]),
-            overload_by_resource=_named(tables[0][index], known[index]),
-            expected_overload_h=float(overload[index].sum()),
-            added_overload_h=float(np.maximum(overload[index] - overload_without[index], 0).sum()),
-            peak_level=_named(tables[1][index], known[index]),
-            headroom=_named(tables[2][index], known[index]),
-            mean_use=_named(tables[3][index], known[index]),
-            mean_peak_use=_named(tables[4][index], known[index]),
-        )
-        for index in range(without.shape[1])
-    ]
+    excess = np.maximum(load - ceiling[:, None], 0).sum(axis=-1, dtype=np.float64) / ceiling
+    return float(excess.mean(axis=0).sum() * step_h)
 
 
-def _named(values: NDArray[np.floating], known: NDArray[np.bool_]) -> dict[str, float]:
+def describe_load(
+    load: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    ceiling: NDArray[np.float32],
+    capacity: NDArray[np.float32],
+    overload_h: float,
+    overload_without_h: float,
+) -> Load:
+    """Return the `Load` of one host.
+
+    ``load`` has shape (scenarios, resources, steps), ``mean`` (resources, steps); ``ceiling`` and ``capacity`` are
+    (resources,), infinite where unknown. The overloads are those with and without the VM.
+    """
+    peaks = load.max(axis=-1)
+    over = peaks > ceiling
+    level = np.maximum(np.quantile(peaks, LEVEL, axis=0, method="higher"), mean.max(axis=-1))
+    known = np.isfinite(ceiling)
+    return Load(
+        overload_probability=float(over.any(axis=-1).mean()),
+        overload_by_resource=named(over.mean(axis=0), known),
+        expected_overload_h=overload_h,
+        added_overload_h=max(overload_h - overload_without_h, 0.0),
+        peak_level=named(level, known),
+        headroom=named(1 - level / ceiling, known),
+        mean_use=named(mean.mean(axis=-1) / capacity, known),
+        mean_peak_use=named(mean.max(axis=-1) / capacity, known),
+    )
+
+
+def named(values: NDArray[np.floating], known: NDArray[np.bool_]) -> dict[str, float]:
+    """Return the values by resource, those of unknown capacity left out."""
     return {name: float(value) for name, value, there in zip(RESOURCES, values, known, strict=True) if there}

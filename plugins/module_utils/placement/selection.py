@@ -23,9 +23,8 @@ from .score import components, total
 from .threshold import available, threshold_score
 from .verdict import HostVerdict, Load, NoHostFits, Reason, RivalBalancerActive, Selection, VmNotMovable
 
-#: Hosts whose full distribution is computed at a time, and the most numbers in one such array (float32, 64 MB).
-BLOCK_HOSTS = 64
-BLOCK_NUMBERS = 16_000_000
+#: Hosts that are judged in full at the least, if there are as many: enough for a ranking that people can compare.
+LEAST_JUDGED = 10
 #: Rounding between a bound and a full score, in points.
 SLACK = 0.01
 #: Rejected hosts named in the error when nothing fits.
@@ -91,7 +90,7 @@ def _judge_staying(question: Question, loads: HostLoads) -> tuple[HostVerdict, t
     """Return the verdict on leaving the VM where it is, and why that is no option (empty: it is one)."""
     host = question.source
     assert host is not None  # _check_movable has seen to it
-    load = loads.judge([host])[0]
+    load = loads.judge(host)
     points = components(load, None, host, question)
     reasons = [check.reject(host, question) for check in STAY_FILTERS]
     reasons.append(SlaOverload().reject(load, question))
@@ -109,46 +108,29 @@ def _judge(
     question: Question, candidates: Sequence[Candidate], loads: HostLoads
 ) -> tuple[list[HostVerdict], list[HostVerdict], list[HostVerdict]]:
     """Return (hosts judged in full, best first; hosts that cannot reach the best; hosts rejected by their load)."""
-    asked = [candidate for candidate in candidates if candidate.host.key in question.asked_hosts]
-    waiting = [candidate for candidate in candidates if candidate.host.key not in question.asked_hosts]
-    ranked, rejected = _judge_block(question, asked, loads)
     slack = 0.0 if question.policy.is_threshold else SLACK
-    while waiting:
-        best = min(map(_order, ranked), default=(float("inf"), ""))
-        if (-waiting[0].bound - slack, waiting[0].host.key) > best:
-            break
-        size = _block_size(question)
-        passed, failed = _judge_block(question, waiting[:size], loads)
-        ranked += passed
-        rejected += failed
-        waiting = waiting[size:]
-    ranked.sort(key=_order)
-    outscored = [HostVerdict(c.host.key, c.host.name, "outscored", bound=c.bound, cost=c.cost) for c in waiting]
-    return ranked, sorted(outscored, key=lambda verdict: verdict.host_key), rejected
+    ranked: list[HostVerdict] = []
+    outscored: list[HostVerdict] = []
+    rejected: list[HostVerdict] = []
+    best = (float("inf"), "")
+    for candidate in candidates:
+        host = candidate.host
+        in_reach = (-candidate.bound - slack, host.key) <= best or len(ranked) < LEAST_JUDGED
+        if not in_reach and host.key not in question.asked_hosts:
+            outscored.append(HostVerdict(host.key, host.name, "outscored", bound=candidate.bound, cost=candidate.cost))
+            continue
+        verdict = _verdict(question, candidate, loads.judge(host))
+        if verdict.status == "rejected":
+            rejected.append(verdict)
+        else:
+            ranked.append(verdict)
+            best = min(best, _order(verdict))
+    return sorted(ranked, key=_order), sorted(outscored, key=lambda verdict: verdict.host_key), rejected
 
 
 def _order(verdict: HostVerdict) -> tuple[float, str]:
     """Sort key: the higher score first, then the lesser key."""
     return -(verdict.score or 0.0), verdict.host_key
-
-
-def _block_size(question: Question) -> int:
-    per_host = question.scenarios.count * len(RESOURCES) * question.scenarios.horizon_steps
-    return max(1, min(BLOCK_HOSTS, BLOCK_NUMBERS // max(1, per_host)))
-
-
-def _judge_block(
-    question: Question, block: Sequence[Candidate], loads: HostLoads
-) -> tuple[list[HostVerdict], list[HostVerdict]]:
-    """Return (ranked, rejected) verdicts from the full distribution of each candidate's load."""
-    passed: list[HostVerdict] = []
-    failed: list[HostVerdict] = []
-    if not block:
-        return passed, failed
-    for candidate, load in zip(block, loads.judge([candidate.host for candidate in block]), strict=True):
-        verdict = _verdict(question, candidate, load)
-        (failed if verdict.status == "rejected" else passed).append(verdict)
-    return passed, failed
 
 
 def _verdict(question: Question, candidate: Candidate, load: Load) -> HostVerdict:
