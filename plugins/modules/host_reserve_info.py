@@ -54,7 +54,7 @@ options:
     description: Only reservations whose window begins within so many hours of O(window_start).
     type: float
   calendar:
-    description: Whether to return the calendars of O(hosts), or of all hosts with a reservation that is shown.
+    description: Whether to return the calendars of O(hosts), or of all hosts with a fitting reservation, six at most.
     type: bool
     default: false
   audit:
@@ -113,7 +113,7 @@ EXAMPLES = r"""
 RETURN = r"""
 reservations:
   description:
-    - The reservations that fit, oldest first, at most the 200 newest.
+    - The reservations that fit, oldest first, at most the 100 newest, with O(audit=true) the 20 newest.
     - Each as M(foresight.migration.host_reserve) returns it, with C(audit) where that was asked for.
   returned: success
   type: list

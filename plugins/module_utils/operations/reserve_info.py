@@ -23,8 +23,11 @@ from .host_keys import host_key_of
 from .host_room import outlooks
 from .reserve_request import shown
 
-#: Most reservations shown in one result; a narrower question shows the rest.
-MOST_SHOWN = 200
+#: Most reservations shown in one result, without and with their audit trails; a narrower question shows the rest.
+MOST_SHOWN = 100
+MOST_AUDITED = 20
+#: Most hosts whose calendars are shown in one result.
+MOST_CALENDARS = 6
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def reserve_info(request: ReserveInfoRequest, _context: Context) -> Outcome:
             reservation_ids=request.reservation_ids,
             now_ts=now_ts,
         )
-        listed = found[-MOST_SHOWN:]
+        listed = found[-(MOST_AUDITED if request.audit else MOST_SHOWN) :]
         result: dict[str, Any] = {
             "reservations": [_entry(reservation, ledger, request) for reservation in listed],
             "count": len(found),
@@ -118,6 +121,10 @@ def _calendars(
     request: ReserveInfoRequest, workspace: Workspace, ledger: Ledger, hosts: Sequence[str], now_ts: float
 ) -> dict[str, list[dict[str, Any]]]:
     """Return each host's calendar over the window asked for, else from now to the end of the forecast."""
+    if len(hosts) > MOST_CALENDARS:
+        raise InvalidOption(
+            "calendar", f"{len(hosts)} hosts are too many", advice=f"Name up to {MOST_CALENDARS} hosts."
+        )
     estate = workspace.snapshots.read(request.snapshot_id)
     present = [estate.hosts[key] for key in hosts if key in estate.hosts]
     start_ts, end_ts = _window(request, now_ts)
