@@ -30,6 +30,13 @@ class RecentQuantile(Model):
         return np.broadcast_to(flat[:, None, :], (len(flat), task.horizon, flat.shape[1]))
 
 
+class LastHour(RecentQuantile):
+    """Quantiles of the last hour."""
+
+    NAME = "last_hour"
+    days = 1 / 24
+
+
 class LastHours(RecentQuantile):
     """Quantiles of the last six hours."""
 
@@ -83,6 +90,36 @@ class SeasonalQuantile(Model):
         return _interpolate(by_slot, slot, task.horizon, task.day)
 
 
+class SameTime(Model):
+    """Quantiles of the same time of day to the step, give or take one: what a daily job of minutes needs."""
+
+    NAME = "same_time"
+    CHEAP = True
+    BACKTEST_DAYS = 4
+    days = 14
+
+    def quantiles(self, task: Task) -> NDArray[np.float32]:
+        by_day = _days(task, self.days)
+        around = np.concatenate([np.roll(by_day, 1, axis=2), by_day, np.roll(by_day, -1, axis=2)], axis=1)
+        by_step = sample_quantiles(np.ascontiguousarray(around.transpose(0, 2, 1)), task.levels)
+        return by_step[:, np.arange(task.horizon) % task.day]
+
+
+class SameMinute(Model):
+    """Quantiles of the same minute of the hour over the last day: what an hourly job needs."""
+
+    NAME = "same_minute"
+    CHEAP = True
+    BACKTEST_DAYS = 4
+
+    def quantiles(self, task: Task) -> NDArray[np.float32]:
+        hour = max(1, round(task.day / 24))
+        hours = min(24, task.values.shape[1] // hour)
+        by_hour = task.values[:, -hours * hour :].reshape(len(task.values), hours, hour)
+        by_minute = sample_quantiles(np.ascontiguousarray(by_hour.transpose(0, 2, 1)), task.levels)
+        return by_minute[:, np.arange(task.horizon) % hour]
+
+
 class SeasonalRecent(Model):
     """Time-of-day medians of two weeks, with the quantiles of the last two days' departures from them."""
 
@@ -90,15 +127,22 @@ class SeasonalRecent(Model):
     CHEAP = True
     BACKTEST_DAYS = 4
     days = 14
-    recent_days = 2
+    recent_days = 2.0
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
         by_day = _days(task, self.days)
         profile = np.median(by_day, axis=1)
-        residual = by_day[:, -self.recent_days :] - profile[:, None, :]
-        spread = sample_quantiles(residual.reshape(len(residual), -1), task.levels)
+        residual = (by_day - profile[:, None, :]).reshape(len(by_day), -1)
+        spread = sample_quantiles(residual[:, -max(2, round(self.recent_days * task.day)) :], task.levels)
         ahead = profile[:, np.arange(task.horizon) % task.day]
         return np.asarray(ahead[:, :, None] + spread[:, None, :], np.float32)
+
+
+class SeasonalLately(SeasonalRecent):
+    """The same with the departures of the last six hours: the daily shape at today's level."""
+
+    NAME = "seasonal_lately"
+    recent_days = 0.25
 
 
 class DayNaive(Model):
@@ -170,3 +214,21 @@ def _interpolate(by_slot: NDArray[np.float32], slot: int, horizon: int, day: int
     left = np.floor(position).astype(int)
     share = (position - left).astype(np.float32)[None, :, None]
     return np.asarray(by_slot[:, left % slots] * (1 - share) + by_slot[:, (left + 1) % slots] * share, np.float32)
+
+
+#: The cheap members `auto` chooses among and the global network weighs (in this order), the fallback of all first.
+MEMBERS: tuple[Model, ...] = (
+    LastDay(),
+    LastHour(),
+    LastHours(),
+    LastDays(),
+    LastWeek(),
+    AllHistory(),
+    SeasonalQuantile(),
+    SameTime(),
+    SameMinute(),
+    SeasonalRecent(),
+    SeasonalLately(),
+    DayNaive(),
+    Drift(),
+)

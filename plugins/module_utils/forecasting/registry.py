@@ -6,31 +6,9 @@ from __future__ import annotations
 
 from ..errors import InvalidOption
 from .arima import Arima
-from .members import (
-    AllHistory,
-    DayNaive,
-    Drift,
-    LastDay,
-    LastDays,
-    LastHours,
-    LastWeek,
-    SeasonalQuantile,
-    SeasonalRecent,
-)
+from .members import MEMBERS
 from .model import Model
 
-#: The cheap members `auto` chooses among, the fallback of all others first.
-MEMBERS: tuple[Model, ...] = (
-    LastDay(),
-    LastHours(),
-    LastDays(),
-    LastWeek(),
-    AllHistory(),
-    SeasonalQuantile(),
-    SeasonalRecent(),
-    DayNaive(),
-    Drift(),
-)
 MODELS: dict[str, Model] = {model.NAME: model for model in (*MEMBERS, Arima())}
 #: The name that asks for a choice per series.
 AUTO = "auto"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..libraries import library
 from . import backtest
 from .backtest import NEGLIGIBLE, Origin
-from .registry import MEMBERS
+from .members import MEMBERS
 
 if TYPE_CHECKING:
     import numpy as np
