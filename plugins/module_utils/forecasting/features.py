@@ -56,7 +56,7 @@ def _shape(task: Task) -> NDArray[np.float32]:
     hourly = _hourly(task)
     lag = max(1, round(task.day / max(1, task.day // 24)))
     columns.append(3 * _correlation(hourly[:, lag:], hourly[:, :-lag]))
-    return np.clip(np.stack(columns, axis=1), -3.5, 4.5).astype(np.float32)
+    return np.asarray(np.clip(np.stack(columns, axis=1), -3.5, 4.5), np.float32)
 
 
 def _extent(task: Task, losses: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -156,7 +156,9 @@ class DayNaive(Model):
     def quantiles(self, task: Task) -> NDArray[np.float32]:
         by_day = _days(task, self.days)
         errors = (by_day[:, 1:] - by_day[:, :-1]).reshape(len(by_day), -1)
-        spread = sample_quantiles(errors, task.levels) if errors.shape[1] else np.zeros((len(by_day), 1), np.float32)
+        if not errors.shape[1]:  # one day only: nothing is known of the rule's errors
+            errors = np.zeros((len(by_day), 1), np.float32)
+        spread = sample_quantiles(errors, task.levels)
         ahead = by_day[:, -1][:, np.arange(task.horizon) % task.day]
         return np.asarray(ahead[:, :, None] + spread[:, None, :], np.float32)
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..clock import to_iso
@@ -37,6 +38,8 @@ WITH_DEMAND = ("running", "paused")
 FORMAT = "1"
 #: Paths are stored at this resolution, holding maxima, to keep them within reach of one read.
 SCENARIO_STEP_S = 300
+#: Series from which local processes save time.
+WORTH_PROCESSES = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,6 @@ class ForecastVmsRequest:
     workers: int = 0
     dask_scheduler: str | None = None
     on_no_history: str = "abstain"
-    events: Sequence[KnownEvent] = field(default_factory=tuple)
 
 
 def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
@@ -97,8 +99,18 @@ def _check(request: ForecastVmsRequest) -> None:
     unknown = sorted(set(request.metrics) - set(RESOURCES))
     if unknown or not request.metrics:
         raise InvalidOption("metrics", f"unknown metric {unknown[:1]}; known are {', '.join(RESOURCES)}")
+    _check_model(request.model)
     if request.on_no_history not in ON_NO_HISTORY:
         raise InvalidOption("on_no_history", f"{request.on_no_history!r} is none of {', '.join(ON_NO_HISTORY)}")
+
+
+def _check_model(model: Any) -> None:
+    names = list(model.values()) if isinstance(model, Mapping) else [model]
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidOption("model", f"{model!r} is neither a model's name nor a dictionary of names by metric")
+    unknown = sorted(set(model) - set(RESOURCES)) if isinstance(model, Mapping) else []
+    if unknown:
+        raise InvalidOption("model", f"unknown metric {unknown[0]!r}; known are {', '.join(RESOURCES)}")
 
 
 def _asked(request: ForecastVmsRequest, estate: Estate) -> tuple[tuple[Vm, ...], tuple[Host, ...]]:
@@ -150,10 +162,15 @@ def _question(
         seed=request.seed,
         events=_events(workspace, estate, series, horizon_s),
         no_history_values=sizes,
-        workers=request.workers,
+        workers=request.workers or _workers_for(len(series.keys)),
         dask_scheduler=request.dask_scheduler,
         scenario_step_s=max(series.step_s, SCENARIO_STEP_S),
     )
+
+
+def _workers_for(series: int) -> int:
+    """Return how many processes are worth their start: one for each CPU this process may use, none for little work."""
+    return len(os.sched_getaffinity(0)) if series >= WORTH_PROCESSES else 0
 
 
 def _events(workspace: Workspace, estate: Estate, series: SeriesSet, horizon_s: int) -> tuple[KnownEvent, ...]:
