@@ -17,6 +17,15 @@ ENDPOINT: dict[str, Any] = {
     # simulated
     "scenario": {"type": "path"},
     "state_path": {"type": "path"},
+    # vmware
+    "hostname": {"type": "str", "fallback_env": "VMWARE_HOST"},
+    "username": {"type": "str", "fallback_env": "VMWARE_USER"},
+    "password": {"type": "str", "no_log": True, "fallback_env": "VMWARE_PASSWORD"},
+    "port": {"type": "int", "fallback_env": "VMWARE_PORT"},
+    "validate_certs": {"type": "bool", "default": True, "fallback_env": "VMWARE_VALIDATE_CERTS"},
+    "ca_path": {"type": "path", "fallback_env": "VMWARE_CA_PATH"},
+    "proxy_host": {"type": "str", "fallback_env": "VMWARE_PROXY_HOST"},
+    "proxy_port": {"type": "int", "fallback_env": "VMWARE_PROXY_PORT"},
 }
 
 ENDPOINTS: dict[str, Any] = {

@@ -20,8 +20,15 @@ def _simulated() -> type[Driver]:
     return SimulatedDriver
 
 
+def _vmware() -> type[Driver]:
+    from .vmware.driver import VmwareDriver
+
+    return VmwareDriver
+
+
 _DRIVERS: dict[str, Callable[[], type[Driver]]] = {
     "simulated": _simulated,
+    "vmware": _vmware,
 }
 
 #: Endpoint types that playbooks may name.
