@@ -61,6 +61,12 @@ func extend(model *simulator.Model, o options) (*lab, error) {
 	for _, host := range hostsOf(l.ctx.Map) {
 		equip(host, o)
 	}
+	for _, entity := range l.ctx.Map.All("ClusterComputeResource") {
+		ask(entity.(*simulator.ClusterComputeResource))
+	}
+	for _, vm := range machinesOf(l.ctx.Map) {
+		eject(vm)
+	}
 	l.ctx.Map.Handler = l.handle
 	return l, nil
 }
@@ -74,7 +80,24 @@ func equip(host *simulator.HostSystem, o options) {
 	host.Summary.Config.VmotionEnabled = true
 }
 
-// handle sees every call before the object does. It answers with the object to call, nil for the simulator's own.
+// ask makes DRS recommend rather than move, as whoever moves VMs by other means has to.
+func ask(cluster *simulator.ClusterComputeResource) {
+	if config, ok := cluster.ConfigurationEx.(*types.ClusterConfigInfoEx); ok {
+		config.DrsConfig.DefaultVmBehavior = types.DrsBehaviorManual
+	}
+}
+
+// eject disconnects the host's drive, with which stock machines start and could not be moved.
+func eject(vm *simulator.VirtualMachine) {
+	for _, device := range vm.Config.Hardware.Device {
+		if cdrom, ok := device.(*types.VirtualCdrom); ok && cdrom.Connectable != nil {
+			cdrom.Connectable.Connected = false
+		}
+	}
+}
+
+// handle sees every call before the object does. Where the lab has an object of its own, it puts that into the
+// caller's session, which the simulator asks before the registry; the registry must keep its own types.
 func (l *lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 	l.mu.Lock()
 	l.requests[m.Name]++
@@ -87,7 +110,10 @@ func (l *lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 		}
 		return nil, newFault(due.Fault)
 	}
-	return l.object(ctx, m), nil
+	if own := l.object(ctx, m); own != nil && ctx.Session != nil {
+		ctx.Session.Registry.Put(own)
+	}
+	return nil, nil
 }
 
 // due returns the rule that makes this call fail, if any. The lock must be held.
@@ -113,21 +139,17 @@ func (l *lab) due(method string) *rule {
 func (l *lab) object(ctx *simulator.Context, m *simulator.Method) mo.Reference {
 	switch own := ctx.Map.Get(m.This).(type) {
 	case *simulator.PerformanceManager:
-		if l.perf != nil && m.Name == "QueryPerf" {
+		if l.perf != nil {
 			return &perfManager{own, l}
 		}
 	case *simulator.VirtualMachine:
-		if m.Name == "RelocateVM_Task" || m.Name == "ReconfigVM_Task" {
-			return &machine{own, l}
-		}
+		return &machine{own, l}
 	case *simulator.ResourcePool:
-		if m.Name == "CreateResourcePool" || m.Name == "UpdateConfig" {
-			return &pool{own, l}
-		}
+		return &pool{own, l}
 	case *simulator.VmProvisioningChecker:
 		return &checker{own, l}
 	case *simulator.Task:
-		if move := l.relocationOf(m.This); move != nil && m.Name == "CancelTask" {
+		if move := l.relocationOf(m.This); move != nil {
 			return &cancellable{own, move}
 		}
 	}

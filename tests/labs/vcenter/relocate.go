@@ -36,6 +36,9 @@ type cancellable struct {
 }
 
 func (c *cancellable) CancelTask(ctx *simulator.Context, _ *types.CancelTask) soap.HasFault {
+	if c.Info.State != types.TaskInfoStateRunning {
+		return refuse(&types.InvalidState{})
+	}
 	c.move.once.Do(func() { close(c.move.cancelled) })
 	ctx.Update(c.Task, []types.PropertyChange{{Name: "info.cancelled", Val: true}})
 	return &methods.CancelTaskBody{Res: new(types.CancelTaskResponse)}

@@ -25,6 +25,8 @@ CLUSTER_PATHS = (
     "configurationEx.rule",
     "configurationEx.group",
 )
+#: Modes in which DRS only recommends moves of running VMs.
+ASKING_MODES = frozenset({"manual", "partiallyAutomated"})
 #: What is read of every resource pool.
 POOL_PATHS = ("name", "parent", "owner", "config.cpuAllocation.reservation", "config.memoryAllocation.reservation")
 
@@ -52,10 +54,10 @@ def cluster_from(
 
 
 def rival_balancer(record: Record) -> str | None:
-    """Return ``DRS`` where it moves VMs without asking, else None."""
+    """Return ``DRS`` where it moves running VMs without asking (or does not say that it asks), else None."""
     enabled = record.get("configurationEx.drsConfig.enabled")
     mode = record.get("configurationEx.drsConfig.defaultVmBehavior")
-    return "DRS" if enabled and mode == "fullyAutomated" else None
+    return "DRS" if enabled and mode not in ASKING_MODES else None
 
 
 def pool_facts(owner: str, pools: Sequence[Record]) -> list[dict[str, Any]]:

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A vCenter for tests: `vcenter` starts one with flags, `stock` is the simulator without additions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .lab import VCenter
+
+    Start = Callable[..., VCenter]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lab's program, built once."""
+    from ansible_collections.foresight.migration.tests.labs.vcenter.lab import NoGo, build
+
+    try:
+        return build(tmp_path_factory.mktemp("vcenter-build"))
+    except NoGo as reason:
+        pytest.skip(f"vCenter lab: {reason}")
+
+
+@pytest.fixture
+def start(program: Path, tmp_path: Path) -> Iterator[Start]:
+    """A function that starts a vCenter with the given flags; it ends with the test."""
+    from ansible_collections.foresight.migration.tests.labs.vcenter.lab import running
+
+    with ExitStack() as stack:
+        count = iter(range(100))
+        yield lambda *flags: stack.enter_context(running(program, tmp_path / f"vcenter-{next(count)}", flags))
+
+
+@pytest.fixture
+def vcenter(start: Start) -> VCenter:
+    """A vCenter with the lab's additions: one cluster of three hosts, one lone host, two VMs in each."""
+    return start("-admission")
+
+
+@pytest.fixture
+def stock(start: Start) -> VCenter:
+    """The simulator as govmomi ships it."""
+    return start("-stock")
