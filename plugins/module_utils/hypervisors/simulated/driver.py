@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...clock import Clock
 from ...errors import ForesightError, InvalidOption
 from ...estate.resources import RESOURCES, Resources
 from ...estate.series import Samples
+from ...libraries import library
 from ..protocol import (
     Capabilities,
     DirtyRate,
@@ -42,6 +43,12 @@ from .scenario import DEFAULT_START_TS, Scenario, load_scenario
 from .state import State
 from .traces import DAY_S, Traces, load_traces, no_traces
 from .world import NOWHERE, Moment, World
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = library("numpy")
 
 #: A migration sends at least so much, MiB: firmware and device memory (assumption).
 LEAST_MEMORY_MIB = 16.0
@@ -190,6 +197,23 @@ class SimulatedDriver(Driver):
             service = world.service(moment, moment.now_ts)
             return Reading(measurement.now(world, moment, service, self._visible(world, moment), self._key))
 
+    def recorded_demand(self, vm_uuids: Sequence[str], start_ts: float, steps: int) -> NDArray[np.float32]:
+        """Return what VMs want in the ``steps`` 5-minute steps from ``start_ts``, past or future.
+
+        Shape (vms, resources, steps), in the units of `RESOURCES`. It comes from the traces, whatever hosts deliver;
+        demand jumps on request are included. Raises `HypervisorFault` for a VM that is not of this estate.
+        """
+        with self._answering("recorded_demand") as (world, moment):
+            unknown = [vm_uuid for vm_uuid in vm_uuids if vm_uuid not in world.vm_number]
+            if unknown:
+                raise HypervisorFault(f"No VM has the uuid {unknown[0]}", details={"fault": "vm_unknown"})
+            numbers = np.array([world.vm_number[vm_uuid] for vm_uuid in vm_uuids], dtype=np.int64)
+            return world.demand.over(start_ts, steps, moment.jumps, numbers)
+
+    def first_homes(self) -> dict[str, str]:
+        """Return the host id on which each VM began, by uuid: the placement before anything was moved."""
+        return {vm.uuid: vm.host_id for vm in self._opened().vms}
+
     def history(self, since_ts: float, until_ts: float) -> Iterator[Samples]:
         """Yield what was used in [``since_ts``, ``until_ts``), at most the hours that the scenario keeps."""
         with self._answering("history") as (world, moment):
@@ -217,9 +241,9 @@ class SimulatedDriver(Driver):
                 return ()
             here = world.hosts[int(moment.host_of[number])].host_id
             seen = [Whereabouts(vm_uuid, here, moment.power_states[number], active=True)]
-            move = self._move_of(world, vm_uuid)
-            if move is not None and move[1].phase == "postcopy":
-                seen.append(Whereabouts(vm_uuid, move[1].source, "paused", active=False))
+            found = self._move_of(world, vm_uuid)
+            if found is not None and found[1].copy.phase == "postcopy":
+                seen.append(Whereabouts(vm_uuid, found[1].source, "paused", active=False))
             mine = {world.hosts[index].host_id for index in self._mine(world)}
             return tuple(sighting for sighting in seen if sighting.host_id in mine)
 
@@ -229,6 +253,14 @@ class SimulatedDriver(Driver):
             number = self._host_number(world, host_id)
             used = world.service(moment, moment.now_ts).used[number, :, 0]
             return Resources(*used.tolist()) + describe.migration_load(self._traffic(world), host_id)
+
+    def observe_vm(self, vm_uuid: str) -> Resources | None:
+        """Return what the VM gets now; None when it does not run."""
+        with self._answering("observe_vm") as (world, moment):
+            number = world.vm_number.get(vm_uuid)
+            if number is None or moment.power_states[number] != "running":
+                return None
+            return Resources(*world.service(moment, moment.now_ts).served[number, :, 0].tolist())
 
     def _host_number(self, world: World, host_id: str) -> int:
         if host_id not in world.host_number:
@@ -418,6 +450,15 @@ class SimulatedDriver(Driver):
                     details={"fault": "post_copy_refused", "phase": move.phase, "allowed": move.post_copy},
                 )
             Mover(world).switch_to_post_copy(move, moment.now_ts)
+
+    def recover_post_copy(self, job: Job, destination: Driver) -> None:
+        """Resume a post-copy that stalled."""
+        with self._changing(job, "recover_post_copy") as (_, _, move):
+            if not (move.stalled and move.copy.phase == "postcopy"):
+                raise HypervisorFault(
+                    "There is no broken post-copy to resume", details={"fault": "not_broken", "phase": move.phase}
+                )
+            move.resume()
 
     def abort(self, job: Job) -> None:
         """Stop the job; the VM stays on its source. Refused in post-copy. Nothing to do when it has failed already."""

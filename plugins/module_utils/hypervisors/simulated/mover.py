@@ -71,6 +71,11 @@ class Move:
         return self.ended_ts is None
 
 
+    def resume(self) -> None:
+        """Go on after a stall."""
+        self.stalled, self.stalled_until_ts, self.phase = False, None, self.copy.phase
+
+
 class Mover:
     """Advances all migrations of a world together, as they share its links."""
 
@@ -200,7 +205,7 @@ class Mover:
     def _meet_faults(self, move: Move, moment: Moment, ts: float) -> None:
         """Let faults strike whose percentage is reached, and end stalls that are over."""
         if move.stalled and move.stalled_until_ts is not None and ts >= move.stalled_until_ts - SAME_TIME_S:
-            move.stalled, move.phase = False, move.copy.phase
+            move.resume()
         for live in self._pending_faults(move, moment, ts):
             reached = move.copy.first_pass_percent >= (live.fault.at_percent or 0.0) - 1e-6
             if move.active and move.copy.phase in ("precopy", "postcopy") and reached:
