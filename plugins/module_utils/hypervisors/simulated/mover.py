@@ -70,7 +70,6 @@ class Move:
         """Whether it goes on."""
         return self.ended_ts is None
 
-
     def resume(self) -> None:
         """Go on after a stall."""
         self.stalled, self.stalled_until_ts, self.phase = False, None, self.copy.phase
