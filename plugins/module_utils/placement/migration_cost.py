@@ -5,13 +5,14 @@
 Pre-copy (Clark et al., "Live Migration of Virtual Machines", NSDI 2005) sends all memory once and then, round by
 round, what was written meanwhile, until what is left fits into the allowed downtime. The geometric recurrence over
 rounds is that of Liu et al., "Performance and Energy Modeling for Live Migration of Virtual Machines", HPDC 2011;
-bounding a round by the writable working set is Clark's observation put into that recurrence. The rule for stopping
-(what is left / bandwidth <= allowed downtime) and the throttle's defaults are those of QEMU (migration/migration.c,
-migration/options.c).
+bounding a round by the writable working set is Clark's observation put into that recurrence: a page written twice in
+a round is sent once, so dD/dt = dirty rate x (1 - D / working set). The rule for stopping (what is left / bandwidth
+<= allowed downtime) and the throttle are those of QEMU (migration/migration.c, ram.c, options.c).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..estate.nouns import Vm
@@ -35,6 +36,8 @@ THROTTLE_INCREMENT_PERCENT = 10.0
 THROTTLE_MAX_PERCENT = 99.0
 #: QEMU throttles when a round dirties more than this share of what it sent (``throttle-trigger-threshold``).
 THROTTLE_TRIGGER_SHARE = 0.5
+#: It does so after this many such rounds (``dirty_rate_high_cnt``, migration/ram.c).
+THROTTLE_BAD_ROUNDS = 2
 
 #: Taken where neither the platform nor a measurement tells: MiB/s of distinct pages written per busy core. A guess on
 #: the safe side; predictions made from it say so.
@@ -113,15 +116,15 @@ class MigrationCost:
 def predict_precopy(demand: MigrationDemand, *, auto_converge: bool = False) -> MigrationCost:
     """Predict an iterative pre-copy; with ``auto_converge`` the VM is slowed as QEMU does when rounds do not shrink.
 
-    Round i sends V(i) in V(i) / bandwidth seconds, in which the VM dirties V(i+1) = min(working set, dirty rate x that
-    time). The move ends when V(i+1) / bandwidth fits into ``max_downtime_ms``.
+    Round i sends V(i) in t = V(i) / bandwidth seconds, in which the VM dirties V(i+1) = W (1 - exp(-dirty rate t / W))
+    of its working set W. The move ends when V(i+1) / bandwidth fits into ``max_downtime_ms``.
     """
     left_mib, sent_mib, elapsed_s, degraded_s, throttle = demand.memory_mib, 0.0, demand.setup_s, 0.0, 0.0
-    converges, rounds = False, 0
+    converges, rounds, bad_rounds = False, 0, 0
     while rounds < MAX_ROUNDS:
         rounds += 1
         round_s = left_mib / demand.send_mib_s
-        dirtied_mib = min(demand.ceiling_mib, demand.dirty_mib_s * (1.0 - throttle / 100.0) * round_s)
+        dirtied_mib = _dirtied(demand, round_s, throttle)
         sent_mib += left_mib
         elapsed_s += round_s
         degraded_s += round_s if throttle else 0.0
@@ -130,8 +133,9 @@ def predict_precopy(demand: MigrationDemand, *, auto_converge: bool = False) -> 
         if converges:
             break
         if auto_converge and throttle < THROTTLE_MAX_PERCENT:
-            if dirtied_mib > THROTTLE_TRIGGER_SHARE * left_before_mib:
-                throttle = _next_throttle(throttle)
+            bad_rounds += dirtied_mib > THROTTLE_TRIGGER_SHARE * left_before_mib
+            if bad_rounds == THROTTLE_BAD_ROUNDS:
+                throttle, bad_rounds = _next_throttle(throttle), 0
         elif not shrinks:
             break
     stop_s = left_mib / _switchover_rate(demand)
@@ -152,7 +156,7 @@ def predict_post_copy(demand: MigrationDemand) -> MigrationCost:
     The VM stands still for the hand-over only, and runs with remote memory for ``degraded_s`` after it.
     """
     first_s = demand.memory_mib / demand.send_mib_s
-    left_mib = min(demand.ceiling_mib, demand.dirty_mib_s * first_s)
+    left_mib = _dirtied(demand, first_s)
     remote_s = left_mib / demand.send_mib_s
     return MigrationCost(
         duration_s=demand.setup_s + first_s + demand.switchover_ms / 1000.0 + remote_s,
@@ -164,21 +168,46 @@ def predict_post_copy(demand: MigrationDemand) -> MigrationCost:
     )
 
 
+def memory_to_send(vm: Vm) -> float:
+    """Return the MiB of memory that a migration has to send at least once.
+
+    ``facts`` ``resident_mib`` is the platform's own figure (what the VM has ever touched) where a driver fills it;
+    otherwise the memory in use, and the configured size where not even that is known.
+    """
+    resident_mib = vm.facts.get("resident_mib")
+    if resident_mib is not None:
+        return float(resident_mib)
+    return _memory_in_use(vm)
+
+
 def memory_activity(vm: Vm) -> MemoryActivity:
     """Return how the VM writes its memory as far as its inventory tells.
 
     ``facts`` ``dirty_mib_s`` and ``working_set_mib`` are the platform's own figures where a driver fills them;
     otherwise the documented assumptions of this module apply to the cores and memory in use.
     """
-    used = vm.used if vm.used is not None else vm.allocated
-    memory_mib = min(used.memory_mib, vm.allocated.memory_mib) if vm.allocated.memory_mib else used.memory_mib
     working_set_mib = vm.facts.get("working_set_mib")
     if working_set_mib is None:
-        working_set_mib = ASSUMED_WORKING_SET_SHARE * memory_mib
+        working_set_mib = ASSUMED_WORKING_SET_SHARE * _memory_in_use(vm)
     dirty_mib_s = vm.facts.get("dirty_mib_s")
     if dirty_mib_s is None:
-        return MemoryActivity(ASSUMED_DIRTY_MIB_S_PER_CORE * used.cpu_cores, float(working_set_mib), "assumed")
+        cores = (vm.used or vm.allocated).cpu_cores
+        return MemoryActivity(ASSUMED_DIRTY_MIB_S_PER_CORE * cores, float(working_set_mib), "assumed")
     return MemoryActivity(float(dirty_mib_s), float(working_set_mib), "platform")
+
+
+def _memory_in_use(vm: Vm) -> float:
+    used_mib = (vm.used or vm.allocated).memory_mib
+    return min(used_mib, vm.allocated.memory_mib) if vm.allocated.memory_mib else used_mib
+
+
+def _dirtied(demand: MigrationDemand, seconds: float, throttle_percent: float = 0.0) -> float:
+    """Return the MiB that the VM dirties in ``seconds``, each page counted once."""
+    working_set_mib = demand.ceiling_mib
+    if working_set_mib <= 0:
+        return 0.0
+    written_mib = demand.dirty_mib_s * (1.0 - throttle_percent / 100.0) * seconds
+    return -working_set_mib * math.expm1(-written_mib / working_set_mib)
 
 
 def _next_throttle(percent: float) -> float:

@@ -1,0 +1,355 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What to do next about a migration in flight: one pure decision per look, and the state that it rests on.
+
+A ladder in the manner of Nova's and oVirt's convergence schedules: while rounds shrink nothing is done; when they do
+not, first what costs nobody anything (bandwidth), then downtime within the SLA, then slowing the VM, then post-copy
+where that was allowed, then giving up, which leaves the VM on its source. Bandwidth follows the application and
+the hosts' other traffic by additive increase and multiplicative decrease (Chiu and Jain, 1989).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..estate.nouns import Sla
+from ..estate.resources import RESOURCES, Resources
+from ..hypervisors.protocol import Progress, Tuning
+from .guard_state import Ladder, Observations
+
+#: A lease is renewed when less than this share of its time to live is left.
+RENEW_SHARE = 0.5
+#: Seconds between two changes of one job, so that each can take effect.
+RUNG_INTERVAL_S = 2.0
+#: Seconds without a new round after which the next rung is taken all the same.
+PATIENCE_S = 10.0
+#: Once nothing is left to try: rounds that do not shrink, or seconds, before giving up.
+GIVE_UP_ROUNDS = 8
+GIVE_UP_S = 60.0
+#: Seconds without one byte moved after which pre-copy is given up.
+STALL_LIMIT_S = 60.0
+#: Seconds between attempts to resume a broken post-copy.
+RECOVER_INTERVAL_S = 10.0
+#: Seconds that a violated latency limit may last at the lowest bandwidth.
+STRAIN_LIMIT_S = 30.0
+
+#: Multiplicative decrease and additive increase (share of the link) of the bandwidth, and its floor.
+DECREASE = 0.5
+INCREASE_SHARE = 0.1
+FLOOR_SHARE = 0.05
+#: Seconds without strain before bandwidth is raised again.
+CALM_S = 5.0
+#: A host's network is full above this share; where other traffic is at least the second share, it gets the room.
+NETWORK_LIMIT = 0.95
+OTHER_TRAFFIC_SHARE = 0.05
+#: A latency below this share of its limit counts as calm.
+CALM_LATENCY_SHARE = 0.8
+
+#: The reservation grows when use passes the reserved amount by this factor, to use times the second.
+OUTGROWN_FACTOR = 1.02
+GROWTH_FACTOR = 1.1
+#: Smallest relative change of bandwidth or downtime worth a call.
+WORTH_A_CALL = 0.05
+
+MIB_S_PER_MBIT_S = 1e6 / 8 / 2**20
+
+#: What an `Action` can be.
+KINDS = ("none", "renew", "grow", "tune", "post_copy", "recover", "abort")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do. ``code`` is stable and says why, ``reason`` says it in words with figures.
+
+    ``tuning`` belongs to ``tune``, ``amount`` (the new reservation) to ``grow``.
+    """
+
+    kind: str
+    code: str = ""
+    reason: str = ""
+    tuning: Tuning = Tuning()
+    amount: Resources | None = None
+
+
+NOTHING = Action("none")
+
+
+def decide(progress: Progress, observations: Observations, sla: Sla) -> Action:
+    """Return the one thing to do now; pure, and never an abort once the VM runs on the destination.
+
+    ``sla`` limits named in its ``soft`` make the guard try harder but never abort.
+    """
+    if progress.finished:
+        return NOTHING
+    handed_over = progress.phase == "postcopy" or observations.ladder.post_copy
+    steps = (_after_hand_over, _keep_lease) if handed_over else _BEFORE_HAND_OVER
+    for step in steps:
+        action = step(progress, observations, sla)
+        if action is not None:
+            return action
+    return NOTHING
+
+
+def _after_hand_over(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    """Only forwards: a post-copy that stands is resumed, nothing else is touched."""
+    if progress.phase != "stalled" or seen.now_ts - seen.ladder.recovered_ts < RECOVER_INTERVAL_S:
+        return None
+    return Action("recover", "post_copy_broken", "the connection broke after the VM was handed over")
+
+
+def _keep_lease(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    if seen.lease_left_s is None or seen.lease_left_s >= RENEW_SHARE * seen.lease_ttl_s:
+        return None
+    return Action("renew", "lease_ends", f"the reservation's lease ends in {seen.lease_left_s:.0f} s")
+
+
+def _lost_reservation(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    if not seen.reservation_lost:
+        return None
+    return Action("abort", "reservation_lost", f"the capacity is no longer reserved: {seen.reservation_lost}")
+
+
+def _duration(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    limit_s = sla.max_duration_s
+    if limit_s is None or "max_duration_s" in sla.soft or progress.elapsed_s <= limit_s:
+        return None
+    return Action("abort", "sla_duration", f"{progress.elapsed_s:.0f} s have passed of {limit_s:.0f} s allowed")
+
+
+def _blackout(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    if "blackout" in sla.soft or not any(start <= seen.now_ts < end for start, end in sla.blackout):
+        return None
+    return Action("abort", "sla_blackout", "a blackout has begun in which no move may run")
+
+
+def _stall(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    still_s = seen.now_ts - seen.ladder.moved_ts
+    if still_s <= STALL_LIMIT_S:
+        return None
+    return Action("abort", "stalled", f"not one byte has moved for {still_s:.0f} s")
+
+
+def _outgrown(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    if seen.vm_used is None or seen.reserved is None:
+        return None
+    reserved, used = seen.reserved, seen.vm_used
+    outgrown = [r for r in RESOURCES if reserved[r] > 0 and used[r] > reserved[r] * OUTGROWN_FACTOR]
+    if not outgrown:
+        return None
+    refused = seen.ladder.growth_refused
+    if refused is not None and all(used[r] <= refused[r] for r in outgrown):
+        if seen.tier != "hard":
+            return None
+        return Action("abort", "growth_refused", f"{', '.join(outgrown)} in use cannot be guaranteed there any more")
+    wanted = Resources(*(u * GROWTH_FACTOR if r in outgrown else 0.0 for r, u in zip(RESOURCES, used, strict=True)))
+    return Action(
+        "grow", "demand_outgrew_reservation", f"{', '.join(outgrown)} in use exceed what is reserved",
+        amount=reserved.maximum(wanted),
+    )  # fmt: skip
+
+
+def _relieve(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    """Back off when the application or other traffic suffers; give up when backing off does not help."""
+    cause, target_mib_s = _strain(progress, seen, sla)
+    if cause is None:
+        return None
+    ladder = seen.ladder
+    if ladder.can_set_bandwidth and target_mib_s < ladder.bandwidth_mib_s * (1 - WORTH_A_CALL):
+        if seen.now_ts - ladder.tuned_ts < RUNG_INTERVAL_S:
+            return None
+        return Action(
+            "tune", "back_off", f"{cause}; bandwidth to {target_mib_s:.0f} MiB/s",
+            Tuning(bandwidth_mib_s=target_mib_s),
+        )  # fmt: skip
+    strained_s = seen.now_ts - (seen.now_ts if ladder.strained_ts is None else ladder.strained_ts)
+    hard = _latency_over(seen, sla) and "max_latency_ms" not in sla.soft
+    if hard and strained_s > STRAIN_LIMIT_S:
+        return Action("abort", "sla_latency", f"{cause} for {strained_s:.0f} s at the lowest bandwidth")
+    return None
+
+
+def _recover_bandwidth(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    """Take back, step by step, bandwidth that was given up."""
+    ladder = seen.ladder
+    if not ladder.can_set_bandwidth or not ladder.backed_off or not _calm(seen, sla):
+        return None
+    target_mib_s = min(ladder.cap_mib_s, ladder.bandwidth_mib_s + INCREASE_SHARE * ladder.link_mib_s)
+    room_mib_s = _room_beside_others(progress, seen)
+    if room_mib_s is not None:
+        target_mib_s = min(target_mib_s, room_mib_s)
+    if target_mib_s <= ladder.bandwidth_mib_s * (1 + WORTH_A_CALL):
+        return None
+    return Action(
+        "tune", "speed_up", f"nobody suffers any more; bandwidth to {target_mib_s:.0f} MiB/s",
+        Tuning(bandwidth_mib_s=target_mib_s),
+    )  # fmt: skip
+
+
+def _climb(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+    """Take the next rung when the move would not end, or not in time."""
+    ladder = seen.ladder
+    trouble = _trouble(progress, seen, sla)
+    waited_s = seen.now_ts - ladder.tuned_ts
+    if trouble is None or waited_s < RUNG_INTERVAL_S:
+        return None
+    if ladder.stalled_rounds <= ladder.stalled_rounds_at_rung and waited_s < PATIENCE_S:
+        return None  # the last rung has not had a round to show its effect
+    rung = _next_rung(progress, seen, trouble)
+    if rung is not None:
+        return rung
+    rounds = ladder.stalled_rounds - ladder.stalled_rounds_at_rung
+    if rounds >= GIVE_UP_ROUNDS or waited_s >= GIVE_UP_S:
+        return Action("abort", "not_converging", f"{trouble}, and every allowed means is in use")
+    return None
+
+
+def _next_rung(progress: Progress, seen: Observations, trouble: str) -> Action | None:
+    ladder = seen.ladder
+    if ladder.can_set_bandwidth and ladder.strained_ts is None:
+        room_mib_s = _room_beside_others(progress, seen)
+        target_mib_s = ladder.link_mib_s if room_mib_s is None else min(ladder.link_mib_s, room_mib_s)
+        if target_mib_s > ladder.bandwidth_mib_s * (1 + WORTH_A_CALL):
+            return Action(
+                "tune", "raise_bandwidth", f"{trouble}; bandwidth to {target_mib_s:.0f} MiB/s",
+                Tuning(bandwidth_mib_s=target_mib_s),
+            )  # fmt: skip
+    downtime_ms = _downtime_that_would_end_it(progress, ladder)
+    if downtime_ms is not None:
+        return Action(
+            "tune", "raise_downtime", f"{trouble}; allowed downtime to {downtime_ms:.0f} ms",
+            Tuning(max_downtime_ms=downtime_ms),
+        )  # fmt: skip
+    if ladder.can_throttle and not ladder.throttled:
+        return Action("tune", "throttle", f"{trouble}; slowing the VM", Tuning(throttle=True))
+    if ladder.can_post_copy:
+        return Action("post_copy", "post_copy", f"{trouble}; switching to post-copy")
+    return None
+
+
+def _downtime_that_would_end_it(progress: Progress, ladder: Ladder) -> float | None:
+    """Return the next allowed downtime, ms, or None when it cannot be raised or raising it would not end the move."""
+    ceiling_ms = ladder.downtime_ceiling_ms
+    if not ladder.can_set_downtime or ladder.max_downtime_ms * (1 + WORTH_A_CALL) >= ceiling_ms:
+        return None
+    needed_ms = ladder.round_start_ms(progress.throughput_mib_s) or progress.expected_downtime_ms
+    if needed_ms is None:
+        return min(ceiling_ms, 2 * ladder.max_downtime_ms)
+    if needed_ms > ceiling_ms and (ladder.can_throttle and not ladder.throttled):
+        return None  # slow the VM first; the longest allowed stop would not do
+    return min(ceiling_ms, max(2 * ladder.max_downtime_ms, 1.1 * needed_ms))
+
+
+def _trouble(progress: Progress, seen: Observations, sla: Sla) -> str | None:
+    """Return why the move will not end as it should, or None."""
+    ladder = seen.ladder
+    if ladder.stalled_rounds > 0:
+        return f"{ladder.stalled_rounds} rounds in a row did not shrink"
+    throughput, dirty = progress.throughput_mib_s, progress.dirty_mib_s
+    if throughput and dirty is not None and (progress.iteration or 0) >= 2 and dirty >= throughput:
+        return f"the VM dirties {dirty:.0f} MiB/s and {throughput:.0f} MiB/s are sent"
+    if sla.max_duration_s is not None and throughput and progress.remaining_mib is not None:
+        end_s = progress.elapsed_s + progress.remaining_mib / throughput
+        if end_s > sla.max_duration_s:
+            return f"at this rate it would take {end_s:.0f} s of {sla.max_duration_s:.0f} s allowed"
+    return None
+
+
+def _strain(progress: Progress, seen: Observations, sla: Sla) -> tuple[str | None, float]:
+    """Return who suffers from the transfer (None: nobody) and the bandwidth, MiB/s, that should help."""
+    ladder = seen.ladder
+    floor_mib_s = FLOOR_SHARE * ladder.link_mib_s
+    if _latency_over(seen, sla):
+        cause = f"the application answers in {seen.latency_ms:.0f} ms"
+        return cause, max(floor_mib_s, DECREASE * ladder.bandwidth_mib_s)
+    room_mib_s = _room_beside_others(progress, seen)
+    sending_mib_s = progress.throughput_mib_s or 0.0
+    if room_mib_s is not None and sending_mib_s > room_mib_s * (1 + WORTH_A_CALL):
+        return "a host's network is full", max(floor_mib_s, room_mib_s)
+    return None, ladder.bandwidth_mib_s
+
+
+def _latency_over(seen: Observations, sla: Sla) -> bool:
+    return sla.max_latency_ms is not None and seen.latency_ms is not None and seen.latency_ms > sla.max_latency_ms
+
+
+def _calm(seen: Observations, sla: Sla) -> bool:
+    ladder = seen.ladder
+    if ladder.strained_ts is not None or seen.now_ts - max(ladder.tuned_ts, ladder.calm_since_ts) < CALM_S:
+        return False
+    if sla.max_latency_ms is None or seen.latency_ms is None:
+        return True
+    return seen.latency_ms <= CALM_LATENCY_SHARE * sla.max_latency_ms
+
+
+def _room_beside_others(progress: Progress, seen: Observations) -> float | None:
+    """Return the MiB/s that the hosts' other traffic leaves to this move; None when there is no other to speak of."""
+    own_mbit_s = (progress.throughput_mib_s or 0.0) / MIB_S_PER_MBIT_S
+    rooms = []
+    for used, capacity in ((seen.source_used, seen.source_capacity), (seen.target_used, seen.target_capacity)):
+        if used is None or capacity is None or not capacity.network_mbit_s:
+            continue
+        others = max(0.0, used.network_mbit_s - own_mbit_s)
+        if others >= OTHER_TRAFFIC_SHARE * capacity.network_mbit_s:
+            rooms.append(max(0.0, NETWORK_LIMIT * capacity.network_mbit_s - others) * MIB_S_PER_MBIT_S)
+    return min(rooms, default=None)
+
+
+def strained(progress: Progress, observations: Observations, sla: Sla) -> bool:
+    """Return whether somebody suffers from the transfer right now, for `Ladder.looked`."""
+    return _strain(progress, observations, sla)[0] is not None
+
+
+def downtime_ceiling(sla: Sla, switchover_ms: float, default_ms: float) -> float:
+    """Return the highest downtime, ms, that may be handed to the hypervisor: the SLA less the switch-over itself."""
+    return default_ms if sla.max_downtime_ms is None else max(1.0, sla.max_downtime_ms - switchover_ms)
+
+
+def after(ladder: Ladder, action: Action, now_ts: float) -> Ladder:
+    """Return the ladder once ``action`` was carried out."""
+    if action.kind == "recover":
+        return replace(ladder, recovered_ts=now_ts)
+    if action.kind == "post_copy":
+        return replace(ladder, post_copy=True, can_post_copy=False, tuned_ts=now_ts)
+    if action.kind != "tune":
+        return ladder
+    tuning = action.tuning
+    return replace(
+        ladder,
+        tuned_ts=now_ts,
+        stalled_rounds_at_rung=ladder.stalled_rounds,
+        bandwidth_mib_s=ladder.bandwidth_mib_s if tuning.bandwidth_mib_s is None else tuning.bandwidth_mib_s,
+        max_downtime_ms=ladder.max_downtime_ms if tuning.max_downtime_ms is None else tuning.max_downtime_ms,
+        throttled=ladder.throttled or bool(tuning.throttle),
+    )
+
+
+def after_refusal(ladder: Ladder, action: Action, now_ts: float) -> Ladder:
+    """Return the ladder without the means that the platform just refused, so that the next one is tried."""
+    if action.kind == "recover":
+        return replace(ladder, recovered_ts=now_ts)
+    if action.kind == "post_copy":
+        return replace(ladder, can_post_copy=False)
+    if action.kind == "grow":
+        return replace(ladder, growth_refused=action.amount)
+    if action.kind != "tune":
+        return ladder
+    tuning = action.tuning
+    return replace(
+        ladder,
+        can_set_bandwidth=ladder.can_set_bandwidth and tuning.bandwidth_mib_s is None,
+        can_set_downtime=ladder.can_set_downtime and tuning.max_downtime_ms is None,
+        can_throttle=ladder.can_throttle and tuning.throttle is None,
+    )
+
+
+_BEFORE_HAND_OVER = (
+    _lost_reservation,
+    _duration,
+    _blackout,
+    _stall,
+    _keep_lease,
+    _outgrown,
+    _relieve,
+    _climb,
+    _recover_bandwidth,
+)

@@ -1,0 +1,194 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From a wanted move to all checks, the strategy, and the order for the driver. Asks much, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..errors import ForesightError
+from ..hypervisors.fleet import Fleet
+from ..hypervisors.protocol import Capabilities, Job, MoveOrder, Tuning
+from ..placement.migration_cost import DEFAULT_SWITCHOVER_MS, MigrationCost, MigrationDemand, memory_activity, memory_to_send
+from ..reservations.ledger import Ledger
+from . import precheck
+from .guard import MIB_S_PER_MBIT_S, downtime_ceiling
+from .guard_state import Ladder
+from .move import Check, Move
+from .strategy import Choice, choose_strategy
+
+T = TypeVar("T")
+
+#: Downtime allowed where the SLA names none, ms: the default of Nova's ``live_migration_downtime``.
+DOWNTIME_WITHOUT_SLA_MS = 500.0
+#: Lowest downtime limit to start with, ms; below it platforms would go on copying for little gain.
+LEAST_DOWNTIME_MS = 30.0
+#: Bandwidth taken where neither host says how fast its migration network is: 1 Gbit/s, in MiB/s.
+ASSUMED_LINK_MIB_S = 1000 * MIB_S_PER_MBIT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the prediction rests on; the methods say ``measured``, ``platform`` or ``assumed``."""
+
+    demand: MigrationDemand
+    link_mib_s: float
+    dirty_method: str
+    link_method: str
+
+    def as_dict(self) -> dict[str, float | str | None]:
+        """Return the figures JSON-able."""
+        return {
+            "memory_mib": self.demand.memory_mib,
+            "dirty_mib_s": self.demand.dirty_mib_s,
+            "working_set_mib": self.demand.working_set_mib,
+            "bandwidth_mib_s": self.demand.bandwidth_mib_s,
+            "dirty_rate_by": self.dirty_method,
+            "bandwidth_by": self.link_method,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done. ``order`` and ``ladder`` are None when the strategy is to refuse."""
+
+    checks: tuple[Check, ...]
+    choice: Choice
+    basis: Basis
+    order: MoveOrder | None
+    ladder: Ladder | None
+
+    @property
+    def forbidding(self) -> tuple[Check, ...]:
+        """The checks that forbid the move."""
+        return tuple(check for check in self.checks if check.forbids)
+
+
+def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float, job: Job | None = None) -> Plan:
+    """Make every check and choose the strategy; nothing is changed anywhere.
+
+    A check that cannot be made counts as failed. Raises what connecting to either endpoint raises.
+    """
+    source = fleet.driver(move.source.endpoint)
+    destination = fleet.driver(move.destination.endpoint)
+    checks = [
+        *precheck.check_vm(move),
+        *precheck.check_destination(move),
+        *precheck.check_idle(move, job),
+        *precheck.check_window(move, now_ts),
+        *precheck.check_reservation(move, now_ts),
+        *precheck.check_enforcement(move, _or_error(destination.list_holds)),
+        *precheck.attempt("destination_room", lambda: precheck.check_room(move, ledger, now_ts)),
+        *precheck.attempt("concurrency", lambda: precheck.check_concurrency(move, fleet, ledger, now_ts)),
+    ]
+    able = source.capabilities()
+    basis = measure_basis(move, fleet)
+    choice = choose_strategy(basis.demand, able, move.terms.sla, move.terms.means)
+    order = order_for(move, choice, basis, able)
+    checks += precheck.attempt("preflight", lambda: precheck.check_preflight(move, fleet, order or plain_order(move)))
+    checks += precheck.check_duration(move, choice, now_ts)
+    ladder = ladder_for(move, basis, able, order, now_ts) if order is not None else None
+    return Plan(tuple(checks), choice, basis, order, ladder)
+
+
+def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
+    """Find out what the move has to carry, over what: measured where the platform can, else as told, else assumed.
+
+    ``measure=False`` leaves out the measurement, which would disturb a move in flight.
+    """
+    source = fleet.driver(move.source.endpoint)
+    terms = move.terms
+    told = memory_activity(move.vm)
+    dirty_mib_s, working_set_mib, method = told.dirty_mib_s, told.working_set_mib, told.method
+    if measure and terms.dirty_rate_s > 0 and source.capabilities().dirty_rate and move.vm.power_state == "running":
+        measured = source.measure_dirty_rate(move.vm.uuid, terms.dirty_rate_s)
+        if measured is not None:
+            dirty_mib_s, method = measured.dirty_mib_s, f"measured ({measured.method})"
+            working_set_mib = working_set_mib if measured.working_set_mib is None else measured.working_set_mib
+    links = [host.migration_link_mbit_s for host in (move.source, move.destination) if host.migration_link_mbit_s]
+    link_mib_s = min(links) * MIB_S_PER_MBIT_S if links else ASSUMED_LINK_MIB_S
+    demand = MigrationDemand(
+        memory_mib=memory_to_send(move.vm),
+        dirty_mib_s=dirty_mib_s,
+        working_set_mib=working_set_mib,
+        bandwidth_mib_s=min(link_mib_s, terms.bandwidth_mib_s or link_mib_s),
+        switchover_mib_s=link_mib_s,
+        max_downtime_ms=downtime_ceiling(terms.sla, DEFAULT_SWITCHOVER_MS, DOWNTIME_WITHOUT_SLA_MS),
+    )
+    return Basis(demand, link_mib_s, method, "platform" if links else "assumed")
+
+
+def plain_order(move: Move) -> MoveOrder:
+    """Return the order without any means, for asking the platform when no strategy was found."""
+    return MoveOrder(
+        vm_uuid=move.vm.uuid,
+        destination_host_id=move.destination.host_id,
+        reservation_id=move.reservation.reservation_id if move.reservation else "",
+        storage_copy=move.terms.storage_copy,
+        options=move.terms.options,
+    )
+
+
+def order_for(move: Move, choice: Choice, basis: Basis, able: Capabilities) -> MoveOrder | None:
+    """Return the order for the driver; None when the choice is not to go."""
+    strategy = choice.strategy
+    if strategy is None:
+        return None
+    capped = able.bandwidth_limit and basis.demand.bandwidth_mib_s < basis.link_mib_s
+    plain = plain_order(move)
+    return MoveOrder(
+        vm_uuid=plain.vm_uuid,
+        destination_host_id=plain.destination_host_id,
+        reservation_id=plain.reservation_id,
+        tuning=Tuning(
+            bandwidth_mib_s=basis.demand.bandwidth_mib_s if capped else None,
+            max_downtime_ms=_first_downtime(basis, strategy.prediction) if able.downtime_limit else None,
+        ),
+        auto_converge=strategy.auto_converge,
+        post_copy=strategy.post_copy,
+        compression=strategy.compression,
+        parallel_connections=strategy.parallel_connections,
+        storage_copy=plain.storage_copy,
+        options=plain.options,
+    )
+
+
+def ladder_for(move: Move, basis: Basis, able: Capabilities, order: MoveOrder | None, now_ts: float) -> Ladder:
+    """Return the ladder with which the guard begins; ``order`` None: the move was found in flight."""
+    ceiling_ms = basis.demand.max_downtime_ms
+    first_ms = order.tuning.max_downtime_ms if order is not None else None
+    means = move.terms.means
+    return Ladder(
+        link_mib_s=basis.link_mib_s,
+        cap_mib_s=basis.demand.bandwidth_mib_s,
+        bandwidth_mib_s=basis.demand.bandwidth_mib_s,
+        max_downtime_ms=LEAST_DOWNTIME_MS if first_ms is None else first_ms,
+        downtime_ceiling_ms=ceiling_ms,
+        can_set_bandwidth=able.bandwidth_limit,
+        can_set_downtime=able.downtime_limit,
+        can_throttle=able.auto_converge and "auto_converge" in means,
+        can_post_copy=able.post_copy and "post_copy" in means,
+        throttled=order is not None and order.auto_converge,
+        moved_ts=now_ts,
+        tuned_ts=now_ts,
+        calm_since_ts=now_ts,
+    )
+
+
+def _first_downtime(basis: Basis, prediction: MigrationCost) -> float:
+    """Return the downtime limit to start with, ms: what the prediction needs and no more than a third above it.
+
+    The guard raises it towards the SLA's when rounds stop shrinking; starting at the limit would spend all of it.
+    """
+    predicted_ms = prediction.downtime_ms - basis.demand.switchover_ms
+    return min(basis.demand.max_downtime_ms, max(LEAST_DOWNTIME_MS, predicted_ms * 4 / 3))
+
+
+def _or_error(question: Callable[[], T]) -> T | ForesightError:
+    """Return the answer, or the error in its place."""
+    try:
+        return question()
+    except ForesightError as error:
+        return error

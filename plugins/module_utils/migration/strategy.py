@@ -1,0 +1,168 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How to move a VM: the gentlest means that meets the SLA, with what it is predicted to cost and why it was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..estate.nouns import Sla
+from ..hypervisors.protocol import Capabilities
+from ..placement.migration_cost import MigrationCost, MigrationDemand, predict_post_copy, predict_precopy
+
+#: Means a user may allow or forbid, gentlest first. ``post_copy`` is off unless asked for: a failure after the
+#: hand-over loses the VM.
+MEANS = ("parallel_connections", "compression", "auto_converge", "post_copy")
+DEFAULT_MEANS = frozenset({"parallel_connections", "compression", "auto_converge"})
+
+#: Connections used where several are allowed, and what one alone carries of a fast link, MiB/s. One QEMU migration
+#: thread fills about 10 Gbit/s (QEMU docs/devel/migration: multifd was made to go beyond that).
+PARALLEL_CONNECTIONS = 4
+SINGLE_CONNECTION_MIB_S = 1200.0
+#: MiB of memory per MiB sent, assumed for compressing transports; a cautious figure for memory that is not all zero.
+COMPRESSION_RATIO = 1.5
+#: Plain pre-copy is preferred to a strategy that saves less than these shares of downtime and of data.
+WORTHWHILE_SHARE = 0.2
+#: Above this ratio of dirty rate to bandwidth, auto-converge is armed although plain pre-copy should do.
+ARM_THROTTLE_RATIO = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A way to move, with its prediction. ``violations`` names the SLA limits that it is predicted to break."""
+
+    name: str
+    prediction: MigrationCost
+    auto_converge: bool = False
+    post_copy: bool = False
+    compression: bool = False
+    parallel_connections: int = 0
+    violations: tuple[str, ...] = ()
+
+    @property
+    def harm(self) -> int:
+        """0: none to the VM; 1: it is slowed down; 2: it could be lost if the move breaks after the hand-over."""
+        return 2 if self.post_copy else int(self.auto_converge)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The outcome: ``go`` with ``strategy``, ``wait`` until ``wait_until_ts``, or ``refuse``. ``why`` is for people.
+
+    ``considered`` holds every strategy that was weighed, in the order of preference.
+    """
+
+    verdict: str
+    why: str
+    strategy: Strategy | None = None
+    considered: tuple[Strategy, ...] = ()
+    wait_until_ts: float | None = None
+    basis: dict[str, Any] = field(default_factory=dict)
+
+
+def choose_strategy(
+    demand: MigrationDemand, capabilities: Capabilities, sla: Sla, means: frozenset[str] = DEFAULT_MEANS
+) -> Choice:
+    """Return the strategy that keeps the SLA with the least harm, then the least downtime and data.
+
+    ``demand.max_downtime_ms`` is the highest downtime that may be handed to the hypervisor. Only what the platform can
+    (``capabilities``) and the user allows (``means``, names from `MEANS`) is considered. Refuses when nothing fits;
+    limits named in ``sla.soft`` never refuse.
+    """
+    weighed = tuple(sorted(_candidates(demand, capabilities, sla, means), key=_preference))
+    fitting = [strategy for strategy in weighed if not _hard(strategy.violations, sla)]
+    if not fitting:
+        return Choice("refuse", _why_not(weighed), considered=weighed)
+    chosen = _gentle_enough(fitting)
+    return Choice("go", _why(chosen, weighed), _armed(chosen, demand, capabilities, means), weighed)
+
+
+def _candidates(
+    demand: MigrationDemand, capabilities: Capabilities, sla: Sla, means: frozenset[str]
+) -> Iterator[Strategy]:
+    one_stream = replace(demand, bandwidth_mib_s=min(demand.bandwidth_mib_s, SINGLE_CONNECTION_MIB_S))
+    parallel = capabilities.parallel_connections and "parallel_connections" in means
+    faster = parallel and demand.bandwidth_mib_s > SINGLE_CONNECTION_MIB_S
+    transports = [("plain", one_stream, 0, False)]
+    if faster:
+        transports.append(("parallel", demand, PARALLEL_CONNECTIONS, False))
+    if capabilities.compression and "compression" in means:
+        base, connections = (demand, PARALLEL_CONNECTIONS) if faster else (one_stream, 0)
+        transports.append(("compressed", replace(base, compression_ratio=COMPRESSION_RATIO), connections, True))
+    for name, over, connections, compressed in transports:
+        plain = Strategy(name, predict_precopy(over), compression=compressed, parallel_connections=connections)
+        yield _judged(plain, sla)
+        if capabilities.auto_converge and "auto_converge" in means:
+            slowed = predict_precopy(over, auto_converge=True)
+            yield _judged(replace(plain, name=f"{name}+auto_converge", prediction=slowed, auto_converge=True), sla)
+        if capabilities.post_copy and "post_copy" in means and not compressed:
+            late = predict_post_copy(over)
+            yield _judged(replace(plain, name=f"{name}+post_copy", prediction=late, post_copy=True), sla)
+
+
+def _judged(strategy: Strategy, sla: Sla) -> Strategy:
+    cost = strategy.prediction
+    broken = [
+        "convergence" if not cost.converges else "",
+        "max_downtime_ms" if sla.max_downtime_ms is not None and cost.downtime_ms > sla.max_downtime_ms else "",
+        "max_duration_s" if sla.max_duration_s is not None and cost.duration_s > sla.max_duration_s else "",
+    ]
+    return replace(strategy, violations=tuple(filter(None, broken)))
+
+
+def _hard(violations: tuple[str, ...], sla: Sla) -> bool:
+    return any(limit not in sla.soft for limit in violations)
+
+
+def _preference(strategy: Strategy) -> tuple[int, int, float, float, str]:
+    cost = strategy.prediction
+    return (len(strategy.violations), strategy.harm, cost.downtime_ms, cost.transferred_mib, strategy.name)
+
+
+def _gentle_enough(fitting: list[Strategy]) -> Strategy:
+    """Return the first, unless a simpler one of equal harm is nearly as good."""
+    best = fitting[0]
+    for other in fitting[1:]:
+        same = other.harm == best.harm and len(other.violations) == len(best.violations)
+        if same and _effort(other) < _effort(best) and _nearly_as_good(other.prediction, best.prediction):
+            best = other
+    return best
+
+
+def _effort(strategy: Strategy) -> int:
+    return int(strategy.compression) + int(strategy.parallel_connections > 0)
+
+
+def _nearly_as_good(simple: MigrationCost, best: MigrationCost) -> bool:
+    keep = 1.0 - WORTHWHILE_SHARE
+    return best.downtime_ms >= keep * simple.downtime_ms and best.duration_s >= keep * simple.duration_s
+
+
+def _armed(
+    chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities, means: frozenset[str]
+) -> Strategy:
+    """Arm what acts only when the VM turns out busier than measured: some platforms cannot arm it later."""
+    close = demand.dirty_mib_s > ARM_THROTTLE_RATIO * demand.send_mib_s
+    return replace(
+        chosen,
+        auto_converge=chosen.auto_converge or (close and capabilities.auto_converge and "auto_converge" in means),
+        post_copy=capabilities.post_copy and "post_copy" in means,
+    )
+
+
+def _why(chosen: Strategy, weighed: tuple[Strategy, ...]) -> str:
+    gentler = [other for other in weighed if other.harm < chosen.harm]
+    if gentler:
+        broken = sorted({limit for other in gentler for limit in other.violations})
+        return f"{chosen.name}: every gentler way would break {', '.join(broken)}"
+    return f"{chosen.name}: keeps every limit with {_figures(chosen.prediction)}"
+
+
+def _why_not(weighed: tuple[Strategy, ...]) -> str:
+    return "; ".join(f"{s.name} would break {', '.join(s.violations)} ({_figures(s.prediction)})" for s in weighed)
+
+
+def _figures(cost: MigrationCost) -> str:
+    return f"{cost.downtime_ms:.0f} ms downtime, {cost.duration_s:.0f} s, {cost.transferred_mib:.0f} MiB"
