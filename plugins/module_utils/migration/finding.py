@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import ForesightError
-from ..estate.nouns import Host, Vm
+from ..estate.nouns import Vm
 from ..estate.snapshot import AmbiguousVm, EndpointStatus, Estate, UnknownVm
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Inventory, Job
@@ -71,7 +71,9 @@ def find_vm(fleet: Fleet, estate: Estate, wanted: str, endpoint: str | None, res
     """
     uuid = _identify(estate, wanted, endpoint, reserved_uuid)
     sightings, _errors = fleet.locate(uuid)
-    running = sorted({f"{name}/{seen.host_id}" for name, all_seen in sightings.items() for seen in all_seen if seen.active})
+    running = sorted(
+        {f"{name}/{seen.host_id}" for name, all_seen in sightings.items() for seen in all_seen if seen.active}
+    )
     if len(running) > 1:
         raise VmOnTwoHosts(
             f"VM {uuid} is said to run on {' and on '.join(running)}",
@@ -112,5 +114,3 @@ def _identify(estate: Estate, wanted: str, endpoint: str | None, reserved_uuid: 
         if len(uuids) == 1:
             return str(uuids.pop())
         raise
-
-

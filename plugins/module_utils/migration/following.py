@@ -49,7 +49,7 @@ class Ending:
 
     final: Progress | None
     last: Progress | None
-    reservation: Reservation
+    reservation: Reservation | None
     aborted_for: Action | None = None
     blind: bool = False
 
@@ -119,7 +119,7 @@ class Follower:
         return self._act(job, action, ladder, now_ts)
 
     def _observe(self, ladder: Ladder, now_ts: float) -> Observations:
-        move, reservation = self._move, self._reservation
+        move, held = self._move, self._reservation
         return Observations(
             now_ts=now_ts,
             ladder=ladder,
@@ -129,9 +129,9 @@ class Follower:
             target_used=_use_of(self._destination, move.destination),
             target_capacity=move.destination.capacity,
             vm_used=self._vm_used,
-            reserved=reservation.amount if move.room is not None else None,
-            tier=reservation.tier,
-            lease_left_s=None if self._lost else reservation.lease_expires_ts - now_ts,
+            reserved=held.amount if held is not None and move.room is not None else None,
+            tier=held.tier if held is not None else "soft",
+            lease_left_s=held.lease_expires_ts - now_ts if held is not None and not self._lost else None,
             lease_ttl_s=move.terms.lease_ttl_s,
             reservation_lost=self._lost,
         )
@@ -146,14 +146,21 @@ class Follower:
         except ForesightError as error:
             self._vm_used = None
             self._note("unseen", f"the source does not tell what the VM uses: {error.message}", {})
+        if self._reservation is not None:
+            self._look_up(self._reservation, now_ts)
+
+    def _look_up(self, held: Reservation, now_ts: float) -> None:
+        """Ask the ledger whether the reservation still holds."""
         try:
-            self._reservation = self._ledger.get(self._reservation.reservation_id)
+            held = self._ledger.get(held.reservation_id)
         except ForesightError as error:
             self._note("unseen", f"the ledger does not answer: {error.message}", {})
             return
-        ended = self._reservation.state not in ("active", "consumed")
-        lapsed = is_lapsed(self._reservation, now_ts)
-        self._lost = "its lease ran out" if lapsed else (f"it is {self._reservation.state}" if ended else "")
+        self._reservation = held
+        if is_lapsed(held, now_ts):
+            self._lost = "its lease ran out"
+        else:
+            self._lost = f"it is {held.state}" if held.state in ("released", "expired") else ""
 
     def _act(self, job: Job, action: Action, ladder: Ladder, now_ts: float) -> Ladder:
         try:
@@ -166,12 +173,11 @@ class Follower:
         return guard.after(ladder, action, now_ts)
 
     def _carry_out(self, job: Job, action: Action, now_ts: float) -> None:
-        if action.kind == "renew":
-            self._reservation = self._ledger.renew(
-                self._reservation.reservation_id, self._move.terms.lease_ttl_s, now_ts
-            )
-        elif action.kind == "grow" and action.amount is not None:
-            self._grow(action.amount, now_ts)
+        held = self._reservation
+        if action.kind == "renew" and held is not None:
+            self._reservation = self._ledger.renew(held.reservation_id, self._move.terms.lease_ttl_s, now_ts)
+        elif action.kind == "grow" and held is not None and action.amount is not None:
+            self._grow(held, action.amount, now_ts)
         elif action.kind == "tune":
             self._source.tune(job, action.tuning)
         elif action.kind == "post_copy":
@@ -182,17 +188,15 @@ class Follower:
             self._source.abort(job)
             self._aborted_for = action
 
-    def _grow(self, amount: Resources, now_ts: float) -> None:
+    def _grow(self, held: Reservation, amount: Resources, now_ts: float) -> None:
         """Claim more in the ledger first, then have it enforced."""
-        held, room = self._reservation, self._move.room
+        room = self._move.room
         if room is None:
             return
         grown = self._ledger.claim(claim_for(held, amount, self._move.vm, self._move.terms.lease_ttl_s), room, now_ts)
         self._reservation = grown.reservation
         hold = self._destination.place_hold(hold_of(grown.reservation))
-        self._reservation = self._ledger.record_enforcement(
-            held.reservation_id, hold.enforced_by, hold.tokens, now_ts
-        )
+        self._reservation = self._ledger.record_enforcement(held.reservation_id, hold.enforced_by, hold.tokens, now_ts)
 
     def _show(self, progress: Progress, now_ts: float) -> None:
         percent = progress.percent or 0.0

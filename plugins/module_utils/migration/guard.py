@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ..estate.nouns import Sla
 from ..estate.resources import RESOURCES, Resources
 from ..hypervisors.protocol import Progress, Tuning
+from ..placement.link import MIB_S_PER_MBIT_S
 from .guard_state import Ladder, Observations
 
 #: A lease is renewed when less than this share of its time to live is left.
@@ -50,8 +51,6 @@ OUTGROWN_FACTOR = 1.02
 GROWTH_FACTOR = 1.1
 #: Smallest relative change of bandwidth or downtime worth a call.
 WORTH_A_CALL = 0.05
-
-MIB_S_PER_MBIT_S = 1e6 / 8 / 2**20
 
 #: What an `Action` can be.
 KINDS = ("none", "renew", "grow", "tune", "post_copy", "recover", "abort")

@@ -17,7 +17,7 @@ from ..clock import Clock, to_iso
 from ..errors import ForesightError
 from ..estate.reservation import Reservation
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import HypervisorFault, Job, Progress
+from ..hypervisors.protocol import Job, MoveOrder, Progress
 from ..reservations.ledger import Ledger
 from .errors import MigrationFailed, MigrationUnsettled, PrecheckFailed, StrategyRefused, VmBusy, VmLost, VmOnTwoHosts
 from .finding import Flight, find_flight
@@ -31,8 +31,9 @@ from .progress_line import shown_name
 from .settlement import Settlement, settle_arrival, settle_return
 from .verification import Place, Verdict, verify
 
-#: A job that is starting may not be found yet: seconds to wait for one after the platform said that there is one.
-FLIGHT_LIMIT_S = 5.0
+#: After a start that came back with an error: how long, and how often, a job is looked for all the same, seconds.
+FLIGHT_LIMIT_S = 3.0
+FLIGHT_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,44 +93,19 @@ class Orchestrator:
         if flight is not None:
             return self._adopt(move, flight), None
         plan = self.plan(move)
-        self._require(plan)
-        assert plan.order is not None
-        assert plan.ladder is not None
+        order, ladder = _required(plan)
         self._note("planned", plan.choice.why, {"basis": plan.basis.as_dict()})
-        source = self._fleet.driver(move.source.endpoint)
         self._renew_lease(move)
         self._note("starting", f"{shown_name(move.vm)}: {move.source.key} -> {move.destination.key}", {})
+        source = self._fleet.driver(move.source.endpoint)
         try:
-            job = source.start_migration(plan.order, self._fleet.driver(move.destination.endpoint))
+            job = source.start_migration(order, self._fleet.driver(move.destination.endpoint))
         except ForesightError as error:
-            flight = self._somebody_elses(move, error)
-            if flight is None:
-                raise self._undo(move, "start", error.code, error.message, None) from error
-            return self._adopt(move, flight), plan
+            return self._after_failed_start(move, error), plan
         self._note("started", "the platform has taken the order", {})
-        return self._see_to_the_end(move, job, plan.ladder, adopted=False), plan
+        return self._see_to_the_end(move, job, ladder, adopted=False), plan
 
     # ---- inside ---------------------------------------------------------------------------------------------------
-
-    def _require(self, plan: Plan) -> None:
-        if plan.forbidding:
-            first = plan.forbidding[0]
-            raise PrecheckFailed(
-                f"{len(plan.forbidding)} checks forbid the move, first {first.code}: {first.message}",
-                advice="Nothing was touched. See details.failed for every reason.",
-                details={
-                    "failed": [
-                        {"code": check.code, "message": check.message, "details": dict(check.details)}
-                        for check in plan.forbidding
-                    ]
-                },
-            )
-        if plan.order is None:
-            raise StrategyRefused(
-                f"No allowed way of moving would keep the SLA: {plan.choice.why}",
-                advice="Nothing was touched. Allow more means or a longer downtime, or move at a quieter hour.",
-                details={"basis": plan.basis.as_dict()},
-            )
 
     def _adopt(self, move: Move, flight: Flight) -> Moved:
         """Take over a move in flight, whoever started it."""
@@ -147,41 +123,65 @@ class Orchestrator:
         ladder = ladder_for(move, basis, source.capabilities(), None, self._clock.now())
         return self._see_to_the_end(move, flight.job, ladder, adopted=True)
 
-    def _somebody_elses(self, move: Move, error: ForesightError) -> Flight | None:
-        """Return the move that a parallel run has started in the meantime, if that is why ours was refused."""
-        if not isinstance(error, HypervisorFault):
-            return None
+    def _after_failed_start(self, move: Move, error: ForesightError) -> Moved:
+        """Find out what an order that came back with an error has done: it may run, ours or a parallel run's."""
+        self._note("refused", f"starting: {error.message}", {"code": error.code})
         deadline_ts = self._clock.now() + FLIGHT_LIMIT_S
-        while self._clock.now() < deadline_ts:
-            flight = find_flight(self._fleet, move.vm.uuid, [move.source.endpoint])
-            if flight is not None or "busy" not in error.details:
-                return flight
-            self._clock.sleep(0.5)
-        return None
+        while True:
+            flight = self._look_for_flight(move)
+            if flight is not None:
+                return self._adopt(move, flight)
+            if self._clock.now() >= deadline_ts:
+                break
+            self._clock.sleep(FLIGHT_INTERVAL_S)
+        final = Progress("failed", 0.0, error=error.message)
+        return self._conclude(move, Ending(final, None, move.reservation), self._clock.now(), None, adopted=False)
+
+    def _look_for_flight(self, move: Move) -> Flight | None:
+        try:
+            return find_flight(self._fleet, move.vm.uuid, [move.source.endpoint])
+        except ForesightError as error:
+            self._note("unseen", f"the source does not tell whether a move runs: {error.message}", {})
+            return None
 
     def _see_to_the_end(self, move: Move, job: Job, ladder: Ladder, *, adopted: bool) -> Moved:
         started_ts = self._clock.now()
         source = self._fleet.driver(move.source.endpoint)
         destination = self._fleet.driver(move.destination.endpoint)
         with self._probe() as probe:
-            follower = Follower(
-                move, source, destination, self._ledger, self._clock, self._report, self._note, probe
-            )
+            follower = Follower(move, source, destination, self._ledger, self._clock, self._report, self._note, probe)
             ending = follower.follow(job, ladder)
             self._note("ended", _ending_in_words(ending), {})
-            verdict = verify(
-                move.vm.uuid, Place(source, move.source.host_id), Place(destination, move.destination.host_id), self._clock
-            )
             silence_ms = probe.longest_silence_ms() if probe else None
+        return self._conclude(move, ending, started_ts, silence_ms, adopted=adopted)
+
+    def _conclude(
+        self, move: Move, ending: Ending, started_ts: float, silence_ms: float | None, *, adopted: bool
+    ) -> Moved:
+        """Establish where the VM is, and settle accordingly."""
+        ended_ts = self._clock.now()
+        verdict = verify(
+            move.vm.uuid,
+            Place(self._fleet.driver(move.source.endpoint), move.source.host_id),
+            Place(self._fleet.driver(move.destination.endpoint), move.destination.host_id),
+            self._clock,
+        )
         self._note("verified", verdict.verdict, {"evidence": list(verdict.evidence)})
-        reservation = ending.reservation
         if verdict.verdict != "arrived":
-            raise self._not_arrived(move, ending, verdict, reservation)
-        settlement = self._settle_arrival(move, reservation) if reservation is not None else None
+            raise self._not_arrived(move, ending, verdict)
+        settlement = None if ending.reservation is None else self._settle_arrival(move, ending.reservation)
+        elapsed_s = ending.final.elapsed_s if ending.final is not None else 0.0
         downtime_ms, downtime_by = _downtime(ending, silence_ms)
-        duration_s = ending.final.elapsed_s if ending.final and ending.final.elapsed_s else self._clock.now() - started_ts
         return Moved(
-            adopted, ending.final, ending.last, duration_s, verdict, settlement, downtime_ms, downtime_by, self.timeline
+            adopted=adopted,
+            final=ending.final,
+            last=ending.last,
+            duration_s=elapsed_s or ended_ts - started_ts,
+            verdict=verdict,
+            settlement=settlement,
+            downtime_ms=downtime_ms,
+            downtime_by=downtime_by,
+            timeline=self.timeline,
         )
 
     def _settle_arrival(self, move: Move, reservation: Reservation) -> Settlement:
@@ -190,14 +190,11 @@ class Orchestrator:
         self._note("settled", f"reservation {reservation.reservation_id} is {settlement.state}", {})
         return settlement
 
-    def _not_arrived(
-        self, move: Move, ending: Ending, verdict: Verdict, reservation: Reservation | None
-    ) -> ForesightError:
+    def _not_arrived(self, move: Move, ending: Ending, verdict: Verdict) -> ForesightError:
         """Return the error for a VM that is not where it should be; undo what can be undone."""
         details = {"evidence": list(verdict.evidence), "timeline": self.timeline.summary()}
         if verdict.verdict == "stayed":
-            code, message = _cause(ending)
-            return self._undo(move, "move", code, message, reservation)
+            return self._undo(move, *_cause(ending), ending.reservation)
         if verdict.verdict == "both":
             return VmOnTwoHosts(
                 f"The VM is said to run on {move.source.key} and on {move.destination.key}",
@@ -216,21 +213,19 @@ class Orchestrator:
             details=details,
         )
 
-    def _undo(
-        self, move: Move, step: str, code: str, message: str, reservation: Reservation | None
-    ) -> MigrationFailed:
+    def _undo(self, move: Move, code: str, message: str, reservation: Reservation | None) -> MigrationFailed:
         """Release what was held for a VM that runs on its source, and return the error that says so."""
-        reservation = reservation or move.reservation
         settlement = None
         if reservation is not None:
             destination = self._fleet.driver(move.destination.endpoint)
             settlement = settle_return(reservation, destination, self._ledger, self._clock.now(), f"{code}: {message}")
+        begun = any(entry["step"] in ("started", "adopted") for entry in self.timeline.entries)
         self._note("undone", f"{shown_name(move.vm)} runs on {move.source.key}; {code}: {message}", {})
         return MigrationFailed(
             f"The move failed ({code}): {message}. The VM runs on {move.source.key}",
             advice="The reservation was released. Remove the cause, reserve again and move again.",
             details={
-                "step": step,
+                "step": "move" if begun else "start",
                 "cause": {"code": code, "message": message},
                 "undone": list(settlement.undone) if settlement else [],
                 "left": list(settlement.left) if settlement else [],
@@ -257,6 +252,29 @@ class Orchestrator:
         entry = {"at": to_iso(now_ts), "elapsed_s": round(now_ts - self._started_ts, 3), "step": step}
         self.timeline.add({**entry, "message": message, **data})
         self._report(f"{step}: {message}", {"step": step, **data})
+
+
+def _required(plan: Plan) -> tuple[MoveOrder, Ladder]:
+    """Return order and ladder of a plan that may be carried out; raises `PrecheckFailed` or `StrategyRefused`."""
+    if plan.forbidding:
+        first = plan.forbidding[0]
+        raise PrecheckFailed(
+            f"{len(plan.forbidding)} checks forbid the move, first {first.code}: {first.message}",
+            advice="Nothing was touched. See details.failed for every reason.",
+            details={
+                "failed": [
+                    {"code": check.code, "message": check.message, "details": dict(check.details)}
+                    for check in plan.forbidding
+                ]
+            },
+        )
+    if plan.order is None or plan.ladder is None:
+        raise StrategyRefused(
+            f"No allowed way of moving would keep the SLA: {plan.choice.why}",
+            advice="Nothing was touched. Allow more means or a longer downtime, or move at a quieter hour.",
+            details={"basis": plan.basis.as_dict()},
+        )
+    return plan.order, plan.ladder
 
 
 def _ending_in_words(ending: Ending) -> str:

@@ -11,10 +11,17 @@ from typing import TypeVar
 from ..errors import ForesightError
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Capabilities, Job, MoveOrder, Tuning
-from ..placement.migration_cost import DEFAULT_SWITCHOVER_MS, MigrationCost, MigrationDemand, memory_activity, memory_to_send
+from ..placement.link import bandwidth_mib_s
+from ..placement.migration_cost import (
+    DEFAULT_SWITCHOVER_MS,
+    MigrationCost,
+    MigrationDemand,
+    memory_activity,
+    memory_to_send,
+)
 from ..reservations.ledger import Ledger
 from . import precheck
-from .guard import MIB_S_PER_MBIT_S, downtime_ceiling
+from .guard import downtime_ceiling
 from .guard_state import Ladder
 from .move import Check, Move
 from .strategy import Choice, choose_strategy
@@ -25,8 +32,6 @@ T = TypeVar("T")
 DOWNTIME_WITHOUT_SLA_MS = 500.0
 #: Lowest downtime limit to start with, ms; below it platforms would go on copying for little gain.
 LEAST_DOWNTIME_MS = 30.0
-#: Bandwidth taken where neither host says how fast its migration network is: 1 Gbit/s, in MiB/s.
-ASSUMED_LINK_MIB_S = 1000 * MIB_S_PER_MBIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,8 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
         if measured is not None:
             dirty_mib_s, method = measured.dirty_mib_s, f"measured ({measured.method})"
             working_set_mib = working_set_mib if measured.working_set_mib is None else measured.working_set_mib
-    links = [host.migration_link_mbit_s for host in (move.source, move.destination) if host.migration_link_mbit_s]
-    link_mib_s = min(links) * MIB_S_PER_MBIT_S if links else ASSUMED_LINK_MIB_S
+    link_mib_s = bandwidth_mib_s(move.source, move.destination)
+    told_links = all(host.migration_link_mbit_s for host in (move.source, move.destination))
     demand = MigrationDemand(
         memory_mib=memory_to_send(move.vm),
         dirty_mib_s=dirty_mib_s,
@@ -117,7 +122,7 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
         switchover_mib_s=link_mib_s,
         max_downtime_ms=downtime_ceiling(terms.sla, DEFAULT_SWITCHOVER_MS, DOWNTIME_WITHOUT_SLA_MS),
     )
-    return Basis(demand, link_mib_s, method, "platform" if links else "assumed")
+    return Basis(demand, link_mib_s, method, "platform" if told_links else "assumed")
 
 
 def plain_order(move: Move) -> MoveOrder:

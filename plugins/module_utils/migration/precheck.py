@@ -139,7 +139,13 @@ def check_room(move: Move, ledger: Ledger, now_ts: float) -> list[Check]:
     message = "; ".join(f"{r} is short by {lack:.6g} {UNITS[r]}" for r, lack in short.items())
     details = {"shortfall": {FIELD_OF[r]: lack for r, lack in short.items()}}
     return [
-        Check("destination_room", not short, message or "the destination has the room", reservation.tier == "hard", details)
+        Check(
+            "destination_room",
+            not short,
+            message or "the destination has the room",
+            reservation.tier == "hard",
+            details,
+        )
     ]
 
 

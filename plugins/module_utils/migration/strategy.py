@@ -140,9 +140,7 @@ def _nearly_as_good(simple: MigrationCost, best: MigrationCost) -> bool:
     return best.downtime_ms >= keep * simple.downtime_ms and best.duration_s >= keep * simple.duration_s
 
 
-def _armed(
-    chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities, means: frozenset[str]
-) -> Strategy:
+def _armed(chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities, means: frozenset[str]) -> Strategy:
     """Arm what acts only when the VM turns out busier than measured: some platforms cannot arm it later."""
     close = demand.dirty_mib_s > ARM_THROTTLE_RATIO * demand.send_mib_s
     return replace(

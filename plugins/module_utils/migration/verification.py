@@ -109,7 +109,9 @@ def _elsewhere(seen: Sequence[Whereabouts] | ForesightError, place: Place) -> st
     """Return the key of another host of that endpoint which runs the VM."""
     if isinstance(seen, ForesightError):
         return None
-    others = [f"{place.driver.name}/{other.host_id}" for other in seen if other.active and other.host_id != place.host_id]
+    others = [
+        f"{place.driver.name}/{other.host_id}" for other in seen if other.active and other.host_id != place.host_id
+    ]
     return others[0] if others else None
 
 
