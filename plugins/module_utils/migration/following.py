@@ -55,7 +55,7 @@ class Ending:
 
 
 class Follower:
-    """Follows one job. Every trouble on the wire is taken as passing until `BLIND_LIMIT_S`; nothing is raised for it."""
+    """Follows one job. Trouble on the wire is taken as passing until `BLIND_LIMIT_S`; nothing is raised for it."""
 
     def __init__(
         self,

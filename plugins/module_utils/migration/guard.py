@@ -29,12 +29,14 @@ GIVE_UP_ROUNDS = 8
 GIVE_UP_S = 60.0
 #: Seconds without one byte moved after which pre-copy is given up.
 STALL_LIMIT_S = 60.0
+#: The same while the platform still prepares the move; it may queue it behind others.
+START_LIMIT_S = 300.0
 #: Seconds between attempts to resume a broken post-copy.
 RECOVER_INTERVAL_S = 10.0
 #: Seconds that a violated latency limit may last at the lowest bandwidth.
 STRAIN_LIMIT_S = 30.0
 
-#: Multiplicative decrease and additive increase (share of the link) of the bandwidth, and its floor.
+#: Multiplicative decrease and additive increase (share of its cap) of the bandwidth, and its floor.
 DECREASE = 0.5
 INCREASE_SHARE = 0.1
 FLOOR_SHARE = 0.05
@@ -81,63 +83,72 @@ def decide(progress: Progress, observations: Observations, sla: Sla) -> Action:
     if progress.finished:
         return NOTHING
     handed_over = progress.phase == "postcopy" or observations.ladder.post_copy
-    steps = (_after_hand_over, _keep_lease) if handed_over else _BEFORE_HAND_OVER
-    for step in steps:
-        action = step(progress, observations, sla)
+    look = _Look(progress, observations, sla)
+    for rule in _AFTER_HAND_OVER if handed_over else _BEFORE_HAND_OVER:
+        action = rule(look)
         if action is not None:
             return action
     return NOTHING
 
 
-def _after_hand_over(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one decision rests on."""
+
+    progress: Progress
+    seen: Observations
+    sla: Sla
+
+
+def _resume(look: _Look) -> Action | None:
     """Only forwards: a post-copy that stands is resumed, nothing else is touched."""
-    if progress.phase != "stalled" or seen.now_ts - seen.ladder.recovered_ts < RECOVER_INTERVAL_S:
+    if look.progress.phase != "stalled" or look.seen.now_ts - look.seen.ladder.recovered_ts < RECOVER_INTERVAL_S:
         return None
     return Action("recover", "post_copy_broken", "the connection broke after the VM was handed over")
 
 
-def _keep_lease(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
-    if seen.lease_left_s is None or seen.lease_left_s >= RENEW_SHARE * seen.lease_ttl_s:
+def _keep_lease(look: _Look) -> Action | None:
+    if look.seen.lease_left_s is None or look.seen.lease_left_s >= RENEW_SHARE * look.seen.lease_ttl_s:
         return None
-    return Action("renew", "lease_ends", f"the reservation's lease ends in {seen.lease_left_s:.0f} s")
+    return Action("renew", "lease_ends", f"the reservation's lease ends in {look.seen.lease_left_s:.0f} s")
 
 
-def _lost_reservation(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
-    if not seen.reservation_lost:
+def _lost_reservation(look: _Look) -> Action | None:
+    if not look.seen.reservation_lost:
         return None
-    return Action("abort", "reservation_lost", f"the capacity is no longer reserved: {seen.reservation_lost}")
+    return Action("abort", "reservation_lost", f"the capacity is no longer reserved: {look.seen.reservation_lost}")
 
 
-def _duration(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
-    limit_s = sla.max_duration_s
-    if limit_s is None or "max_duration_s" in sla.soft or progress.elapsed_s <= limit_s:
+def _duration(look: _Look) -> Action | None:
+    limit_s = look.sla.max_duration_s
+    if limit_s is None or "max_duration_s" in look.sla.soft or look.progress.elapsed_s <= limit_s:
         return None
-    return Action("abort", "sla_duration", f"{progress.elapsed_s:.0f} s have passed of {limit_s:.0f} s allowed")
+    return Action("abort", "sla_duration", f"{look.progress.elapsed_s:.0f} s have passed of {limit_s:.0f} s allowed")
 
 
-def _blackout(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
-    if "blackout" in sla.soft or not any(start <= seen.now_ts < end for start, end in sla.blackout):
+def _blackout(look: _Look) -> Action | None:
+    if "blackout" in look.sla.soft or not any(start <= look.seen.now_ts < end for start, end in look.sla.blackout):
         return None
     return Action("abort", "sla_blackout", "a blackout has begun in which no move may run")
 
 
-def _stall(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
-    still_s = seen.now_ts - seen.ladder.moved_ts
-    if still_s <= STALL_LIMIT_S:
+def _stall(look: _Look) -> Action | None:
+    still_s = look.seen.now_ts - look.seen.ladder.moved_ts
+    if still_s <= (START_LIMIT_S if look.progress.phase == "starting" else STALL_LIMIT_S):
         return None
     return Action("abort", "stalled", f"not one byte has moved for {still_s:.0f} s")
 
 
-def _outgrown(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
-    if seen.vm_used is None or seen.reserved is None:
+def _outgrown(look: _Look) -> Action | None:
+    if look.seen.vm_used is None or look.seen.reserved is None:
         return None
-    reserved, used = seen.reserved, seen.vm_used
+    reserved, used = look.seen.reserved, look.seen.vm_used
     outgrown = [r for r in RESOURCES if reserved[r] > 0 and used[r] > reserved[r] * OUTGROWN_FACTOR]
     if not outgrown:
         return None
-    refused = seen.ladder.growth_refused
+    refused = look.seen.ladder.growth_refused
     if refused is not None and all(used[r] <= refused[r] for r in outgrown):
-        if seen.tier != "hard":
+        if look.seen.tier != "hard":
             return None
         return Action("abort", "growth_refused", f"{', '.join(outgrown)} in use cannot be guaranteed there any more")
     wanted = Resources(*(u * GROWTH_FACTOR if r in outgrown else 0.0 for r, u in zip(RESOURCES, used, strict=True)))
@@ -147,33 +158,33 @@ def _outgrown(progress: Progress, seen: Observations, sla: Sla) -> Action | None
     )  # fmt: skip
 
 
-def _relieve(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+def _relieve(look: _Look) -> Action | None:
     """Back off when the application or other traffic suffers; give up when backing off does not help."""
-    cause, target_mib_s = _strain(progress, seen, sla)
+    cause, target_mib_s = _strain(look)
     if cause is None:
         return None
-    ladder = seen.ladder
+    ladder = look.seen.ladder
     if ladder.can_set_bandwidth and target_mib_s < ladder.bandwidth_mib_s * (1 - WORTH_A_CALL):
-        if seen.now_ts - ladder.tuned_ts < RUNG_INTERVAL_S:
+        if look.seen.now_ts - ladder.tuned_ts < RUNG_INTERVAL_S:
             return None
         return Action(
             "tune", "back_off", f"{cause}; bandwidth to {target_mib_s:.0f} MiB/s",
             Tuning(bandwidth_mib_s=target_mib_s),
         )  # fmt: skip
-    strained_s = seen.now_ts - (seen.now_ts if ladder.strained_ts is None else ladder.strained_ts)
-    hard = _latency_over(seen, sla) and "max_latency_ms" not in sla.soft
+    strained_s = look.seen.now_ts - (look.seen.now_ts if ladder.strained_ts is None else ladder.strained_ts)
+    hard = _latency_over(look) and "max_latency_ms" not in look.sla.soft
     if hard and strained_s > STRAIN_LIMIT_S:
         return Action("abort", "sla_latency", f"{cause} for {strained_s:.0f} s at the lowest bandwidth")
     return None
 
 
-def _recover_bandwidth(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+def _recover_bandwidth(look: _Look) -> Action | None:
     """Take back, step by step, bandwidth that was given up."""
-    ladder = seen.ladder
-    if not ladder.can_set_bandwidth or not ladder.backed_off or not _calm(seen, sla):
+    ladder = look.seen.ladder
+    if not ladder.can_set_bandwidth or not ladder.backed_off or not _calm(look):
         return None
-    target_mib_s = min(ladder.cap_mib_s, ladder.bandwidth_mib_s + INCREASE_SHARE * ladder.link_mib_s)
-    room_mib_s = _room_beside_others(progress, seen)
+    target_mib_s = min(ladder.cap_mib_s, ladder.bandwidth_mib_s + INCREASE_SHARE * ladder.cap_mib_s)
+    room_mib_s = _room_beside_others(look)
     if room_mib_s is not None:
         target_mib_s = min(target_mib_s, room_mib_s)
     if target_mib_s <= ladder.bandwidth_mib_s * (1 + WORTH_A_CALL):
@@ -184,16 +195,16 @@ def _recover_bandwidth(progress: Progress, seen: Observations, sla: Sla) -> Acti
     )  # fmt: skip
 
 
-def _climb(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
+def _climb(look: _Look) -> Action | None:
     """Take the next rung when the move would not end, or not in time."""
-    ladder = seen.ladder
-    trouble = _trouble(progress, seen, sla)
-    waited_s = seen.now_ts - ladder.tuned_ts
+    ladder = look.seen.ladder
+    trouble = _trouble(look)
+    waited_s = look.seen.now_ts - ladder.tuned_ts
     if trouble is None or waited_s < RUNG_INTERVAL_S:
         return None
     if ladder.stalled_rounds <= ladder.stalled_rounds_at_rung and waited_s < PATIENCE_S:
         return None  # the last rung has not had a round to show its effect
-    rung = _next_rung(progress, seen, trouble)
+    rung = _next_rung(look, trouble)
     if rung is not None:
         return rung
     rounds = ladder.stalled_rounds - ladder.stalled_rounds_at_rung
@@ -202,17 +213,17 @@ def _climb(progress: Progress, seen: Observations, sla: Sla) -> Action | None:
     return None
 
 
-def _next_rung(progress: Progress, seen: Observations, trouble: str) -> Action | None:
-    ladder = seen.ladder
+def _next_rung(look: _Look, trouble: str) -> Action | None:
+    ladder = look.seen.ladder
     if ladder.can_set_bandwidth and ladder.strained_ts is None:
-        room_mib_s = _room_beside_others(progress, seen)
-        target_mib_s = ladder.link_mib_s if room_mib_s is None else min(ladder.link_mib_s, room_mib_s)
+        room_mib_s = _room_beside_others(look)
+        target_mib_s = ladder.cap_mib_s if room_mib_s is None else min(ladder.cap_mib_s, room_mib_s)
         if target_mib_s > ladder.bandwidth_mib_s * (1 + WORTH_A_CALL):
             return Action(
                 "tune", "raise_bandwidth", f"{trouble}; bandwidth to {target_mib_s:.0f} MiB/s",
                 Tuning(bandwidth_mib_s=target_mib_s),
             )  # fmt: skip
-    downtime_ms = _downtime_that_would_end_it(progress, ladder)
+    downtime_ms = _downtime_that_would_end_it(look.progress, ladder)
     if downtime_ms is not None:
         return Action(
             "tune", "raise_downtime", f"{trouble}; allowed downtime to {downtime_ms:.0f} ms",
@@ -238,53 +249,60 @@ def _downtime_that_would_end_it(progress: Progress, ladder: Ladder) -> float | N
     return min(ceiling_ms, max(2 * ladder.max_downtime_ms, 1.1 * needed_ms))
 
 
-def _trouble(progress: Progress, seen: Observations, sla: Sla) -> str | None:
+def _trouble(look: _Look) -> str | None:
     """Return why the move will not end as it should, or None."""
-    ladder = seen.ladder
+    ladder = look.seen.ladder
     if ladder.stalled_rounds > 0:
         return f"{ladder.stalled_rounds} rounds in a row did not shrink"
-    throughput, dirty = progress.throughput_mib_s, progress.dirty_mib_s
-    if throughput and dirty is not None and (progress.iteration or 0) >= 2 and dirty >= throughput:
+    throughput, dirty = look.progress.throughput_mib_s, look.progress.dirty_mib_s
+    if throughput and dirty is not None and (look.progress.iteration or 0) >= 2 and dirty >= throughput:
         return f"the VM dirties {dirty:.0f} MiB/s and {throughput:.0f} MiB/s are sent"
-    if sla.max_duration_s is not None and throughput and progress.remaining_mib is not None:
-        end_s = progress.elapsed_s + progress.remaining_mib / throughput
-        if end_s > sla.max_duration_s:
-            return f"at this rate it would take {end_s:.0f} s of {sla.max_duration_s:.0f} s allowed"
+    if look.sla.max_duration_s is not None and throughput and look.progress.remaining_mib is not None:
+        end_s = look.progress.elapsed_s + look.progress.remaining_mib / throughput
+        if end_s > look.sla.max_duration_s:
+            return f"at this rate it would take {end_s:.0f} s of {look.sla.max_duration_s:.0f} s allowed"
     return None
 
 
-def _strain(progress: Progress, seen: Observations, sla: Sla) -> tuple[str | None, float]:
+def _strain(look: _Look) -> tuple[str | None, float]:
     """Return who suffers from the transfer (None: nobody) and the bandwidth, MiB/s, that should help."""
-    ladder = seen.ladder
-    floor_mib_s = FLOOR_SHARE * ladder.link_mib_s
-    if _latency_over(seen, sla):
-        cause = f"the application answers in {seen.latency_ms:.0f} ms"
+    ladder = look.seen.ladder
+    floor_mib_s = FLOOR_SHARE * ladder.cap_mib_s
+    if _latency_over(look):
+        cause = f"the application answers in {look.seen.latency_ms:.0f} ms"
         return cause, max(floor_mib_s, DECREASE * ladder.bandwidth_mib_s)
-    room_mib_s = _room_beside_others(progress, seen)
-    sending_mib_s = progress.throughput_mib_s or 0.0
+    room_mib_s = _room_beside_others(look)
+    sending_mib_s = look.progress.throughput_mib_s or 0.0
     if room_mib_s is not None and sending_mib_s > room_mib_s * (1 + WORTH_A_CALL):
         return "a host's network is full", max(floor_mib_s, room_mib_s)
     return None, ladder.bandwidth_mib_s
 
 
-def _latency_over(seen: Observations, sla: Sla) -> bool:
-    return sla.max_latency_ms is not None and seen.latency_ms is not None and seen.latency_ms > sla.max_latency_ms
+def _latency_over(look: _Look) -> bool:
+    return (
+        look.sla.max_latency_ms is not None
+        and look.seen.latency_ms is not None
+        and look.seen.latency_ms > look.sla.max_latency_ms
+    )
 
 
-def _calm(seen: Observations, sla: Sla) -> bool:
-    ladder = seen.ladder
-    if ladder.strained_ts is not None or seen.now_ts - max(ladder.tuned_ts, ladder.calm_since_ts) < CALM_S:
+def _calm(look: _Look) -> bool:
+    ladder = look.seen.ladder
+    if ladder.strained_ts is not None or look.seen.now_ts - max(ladder.tuned_ts, ladder.calm_since_ts) < CALM_S:
         return False
-    if sla.max_latency_ms is None or seen.latency_ms is None:
+    if look.sla.max_latency_ms is None or look.seen.latency_ms is None:
         return True
-    return seen.latency_ms <= CALM_LATENCY_SHARE * sla.max_latency_ms
+    return look.seen.latency_ms <= CALM_LATENCY_SHARE * look.sla.max_latency_ms
 
 
-def _room_beside_others(progress: Progress, seen: Observations) -> float | None:
+def _room_beside_others(look: _Look) -> float | None:
     """Return the MiB/s that the hosts' other traffic leaves to this move; None when there is no other to speak of."""
-    own_mbit_s = (progress.throughput_mib_s or 0.0) / MIB_S_PER_MBIT_S
+    own_mbit_s = (look.progress.throughput_mib_s or 0.0) / MIB_S_PER_MBIT_S
     rooms = []
-    for used, capacity in ((seen.source_used, seen.source_capacity), (seen.target_used, seen.target_capacity)):
+    for used, capacity in (
+        (look.seen.source_used, look.seen.source_capacity),
+        (look.seen.target_used, look.seen.target_capacity),
+    ):
         if used is None or capacity is None or not capacity.network_mbit_s:
             continue
         others = max(0.0, used.network_mbit_s - own_mbit_s)
@@ -295,7 +313,7 @@ def _room_beside_others(progress: Progress, seen: Observations) -> float | None:
 
 def strained(progress: Progress, observations: Observations, sla: Sla) -> bool:
     """Return whether somebody suffers from the transfer right now, for `Ladder.looked`."""
-    return _strain(progress, observations, sla)[0] is not None
+    return _strain(_Look(progress, observations, sla))[0] is not None
 
 
 def downtime_ceiling(sla: Sla, switchover_ms: float, default_ms: float) -> float:
@@ -341,6 +359,8 @@ def after_refusal(ladder: Ladder, action: Action, now_ts: float) -> Ladder:
     )
 
 
+#: Rules in the order in which they are asked; the first that wants something is followed.
+_AFTER_HAND_OVER = (_resume, _keep_lease)
 _BEFORE_HAND_OVER = (
     _lost_reservation,
     _duration,

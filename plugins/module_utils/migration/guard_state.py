@@ -17,13 +17,11 @@ SHRINK_SHARE = 0.9
 class Ladder:
     """The means that a move may use, how far each is used, and whether the move makes progress.
 
-    ``link_mib_s`` is what the link carries, ``cap_mib_s`` what the strategy asked for, ``bandwidth_mib_s`` what is set
-    now. ``max_downtime_ms`` is set now and may rise to ``downtime_ceiling_ms``. ``moved`` is how much had been
+    ``cap_mib_s`` is the bandwidth that the move may use at most, ``bandwidth_mib_s`` what is set now. ``max_downtime_ms`` is set now and may rise to ``downtime_ceiling_ms``. ``moved`` is how much had been
     sent (MiB, or percent where only that is told) when it last grew, at ``moved_ts``. The ``can_*`` say which means the
     platform has and the user allows. Times are Unix seconds of the estate's clock.
     """
 
-    link_mib_s: float
     cap_mib_s: float
     bandwidth_mib_s: float
     max_downtime_ms: float
@@ -48,7 +46,7 @@ class Ladder:
 
     @property
     def backed_off(self) -> bool:
-        """Whether less bandwidth is set than the strategy asked for."""
+        """Whether less bandwidth is set than the move may use."""
         return self.bandwidth_mib_s < self.cap_mib_s
 
     def round_start_ms(self, throughput_mib_s: float | None) -> float | None:
@@ -93,9 +91,9 @@ def _new_round(ladder: Ladder, progress: Progress) -> Ladder:
 class Observations:
     """What is seen beside the job itself at ``now_ts``; None means not known.
 
-    ``latency_ms`` is the application's; ``vm_used`` what the VM uses and ``reserved`` what is held for it
-    in which ``tier``; ``lease_left_s`` how long the reservation still stands by itself, of ``lease_ttl_s``; ``reservation_lost`` says why
-    it no longer holds (empty: it does).
+    ``latency_ms`` is the application's; ``vm_used`` what the VM uses, ``reserved`` what is held for it and in which
+    ``tier``; ``lease_left_s`` how long the reservation still stands by itself, of ``lease_ttl_s``;
+    ``reservation_lost`` says why it no longer holds (empty: it does).
     """
 
     now_ts: float

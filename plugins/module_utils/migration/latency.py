@@ -60,7 +60,7 @@ class LatencyProbe:
         self._thread.join(PROBE_TIMEOUT_S + 1.0)
 
     def latency_ms(self) -> float | None:
-        """Return the slowest of the last answers, ms; a missing answer counts as the timeout; None: nothing asked yet."""
+        """Return the slowest of the last answers, ms; a missing one counts as the timeout; None: nothing asked yet."""
         with self._lock:
             return max(self._recent_ms, default=None)
 

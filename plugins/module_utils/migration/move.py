@@ -32,9 +32,9 @@ class Limits:
 class Terms:
     """How the user wants it done.
 
-    ``means`` (of `strategy.MEANS`) may be used. ``bandwidth_mib_s`` caps the transfer. ``windows`` holds the (start, end)
-    Unix seconds in which a move may start; None: at any time. ``dirty_rate_s`` is how long the dirty rate is measured
-    beforehand (0: not at all). ``options`` go to the driver.
+    ``means`` (of `strategy.MEANS`) may be used. ``bandwidth_mib_s`` caps the transfer. ``windows`` holds (start, end)
+    in Unix seconds in which a move may start; None: at any time. ``dirty_rate_s`` is how long the dirty rate is
+    measured beforehand (0: not at all). ``options`` go to the driver.
     """
 
     sla: Sla = Sla()

@@ -38,7 +38,7 @@ FLIGHT_INTERVAL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A VM that has arrived. ``adopted`` says that the move had been started before; ``final`` is the job's last word."""
+    """A VM that has arrived. ``adopted``: the move had been started before; ``final`` is the job's last word."""
 
     adopted: bool
     final: Progress | None
@@ -86,9 +86,9 @@ class Orchestrator:
     def run(self, move: Move, flight: Flight | None) -> tuple[Moved, Plan | None]:
         """Move the VM, or see the move in ``flight`` to its end; returns what was done once the VM has arrived.
 
-        Raises `PrecheckFailed`, `StrategyRefused` and `VmBusy` with nothing touched; `MigrationFailed` when the VM stays
-        on its source, everything undone; `MigrationUnsettled`, `VmOnTwoHosts`, `VmLost` when only a later run or a
-        person can tell.
+        Raises `PrecheckFailed`, `StrategyRefused` and `VmBusy` with nothing touched; `MigrationFailed` when the VM
+        stays on its source, everything undone; `MigrationUnsettled`, `VmOnTwoHosts`, `VmLost` when only a later run
+        or a person can tell.
         """
         if flight is not None:
             return self._adopt(move, flight), None
@@ -209,7 +209,7 @@ class Orchestrator:
             )
         return MigrationUnsettled(
             "Where the VM runs could not be established yet",
-            advice="Run again once both endpoints answer; the move is then settled. The reservation is kept until then.",
+            advice="Run again once both endpoints answer; that settles it. The reservation is kept until then.",
             details=details,
         )
 

@@ -81,7 +81,7 @@ def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float, job: Job 
     checks = [
         *precheck.check_vm(move),
         *precheck.check_destination(move),
-        *precheck.check_idle(move, job),
+        *precheck.check_idle(job),
         *precheck.check_window(move, now_ts),
         *precheck.check_reservation(move, now_ts),
         *precheck.check_enforcement(move, _or_error(destination.list_holds)),
@@ -166,7 +166,6 @@ def ladder_for(move: Move, basis: Basis, able: Capabilities, order: MoveOrder | 
     first_ms = order.tuning.max_downtime_ms if order is not None else None
     means = move.terms.means
     return Ladder(
-        link_mib_s=basis.link_mib_s,
         cap_mib_s=basis.demand.bandwidth_mib_s,
         bandwidth_mib_s=basis.demand.bandwidth_mib_s,
         max_downtime_ms=LEAST_DOWNTIME_MS if first_ms is None else first_ms,

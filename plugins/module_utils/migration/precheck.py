@@ -149,7 +149,7 @@ def check_room(move: Move, ledger: Ledger, now_ts: float) -> list[Check]:
     ]
 
 
-def check_idle(move: Move, job: Job | None) -> list[Check]:
+def check_idle(job: Job | None) -> list[Check]:
     """Check that nothing else is moving the VM."""
     if job is None:
         return [Check("vm_not_busy", True, "no migration of the VM is in flight")]

@@ -20,7 +20,10 @@ def shown_name(vm: Vm) -> str:
 
 
 def progress_line(vm: Vm, progress: Progress) -> tuple[str, dict[str, Any]]:
-    """Return ``web01  43 %  1.2 of 2.8 GiB  310 MiB/s  dirty 90 MiB/s  eta 12 s`` and its figures; unknown ones are left out."""
+    """Return ``web01  43 %  1.2 of 2.8 GiB  310 MiB/s  dirty 90 MiB/s  eta 12 s`` and its figures.
+
+    Unknown figures are left out of the line.
+    """
     eta_s = _eta_s(progress)
     parts = [
         shown_name(vm),

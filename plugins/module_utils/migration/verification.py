@@ -66,7 +66,7 @@ def judge(
 
 
 def verify(vm_uuid: str, source: Place, destination: Place, clock: Clock, limit_s: float = AGREE_LIMIT_S) -> Verdict:
-    """Ask both sides until they agree on ``arrived`` or ``stayed``, at most ``limit_s`` seconds; return what they say."""
+    """Ask both sides until they agree on ``arrived`` or ``stayed``, for ``limit_s`` seconds; return what they say."""
     deadline_ts = clock.now() + limit_s
     while True:
         verdict = look(vm_uuid, source, destination)
