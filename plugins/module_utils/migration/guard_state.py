@@ -17,9 +17,10 @@ SHRINK_SHARE = 0.9
 class Ladder:
     """The means that a move may use, how far each is used, and whether the move makes progress.
 
-    ``cap_mib_s`` is the bandwidth that the move may use at most, ``bandwidth_mib_s`` what is set now. ``max_downtime_ms`` is set now and may rise to ``downtime_ceiling_ms``. ``moved`` is how much had been
-    sent (MiB, or percent where only that is told) when it last grew, at ``moved_ts``. The ``can_*`` say which means the
-    platform has and the user allows. Times are Unix seconds of the estate's clock.
+    ``cap_mib_s`` is the bandwidth that the move may use at most, ``bandwidth_mib_s`` what is set now.
+    ``max_downtime_ms`` is set now and may rise to ``downtime_ceiling_ms``. ``moved`` is how much had been sent (MiB, or
+    percent where only that is told) when it last grew, at ``moved_ts``. The ``can_*`` say which means the platform has
+    and the user allows. Times are Unix seconds of the estate's clock.
     """
 
     cap_mib_s: float

@@ -48,6 +48,7 @@ class Moved:
     settlement: Settlement | None
     downtime_ms: float | None
     downtime_by: str | None
+    ended_ts: float
     timeline: Timeline
 
 
@@ -93,7 +94,7 @@ class Orchestrator:
         if flight is not None:
             return self._adopt(move, flight), None
         plan = self.plan(move)
-        order, ladder = _required(plan)
+        order, ladder = required(plan)
         self._note("planned", plan.choice.why, {"basis": plan.basis.as_dict()})
         self._renew_lease(move)
         self._note("starting", f"{shown_name(move.vm)}: {move.source.key} -> {move.destination.key}", {})
@@ -109,13 +110,7 @@ class Orchestrator:
 
     def _adopt(self, move: Move, flight: Flight) -> Moved:
         """Take over a move in flight, whoever started it."""
-        target = flight.job.destination_host_id
-        if target and target != move.destination.host_id:
-            raise VmBusy(
-                f"The VM is being moved to {target} already",
-                advice="Wait until that has ended; nothing was touched.",
-                details={"destination": target},
-            )
+        require_same_target(move, flight)
         self._note("adopted", f"a move from {flight.source_key} is in flight; taking it over", {})
         self._renew_lease(move)
         source = self._fleet.driver(flight.endpoint)
@@ -181,6 +176,7 @@ class Orchestrator:
             settlement=settlement,
             downtime_ms=downtime_ms,
             downtime_by=downtime_by,
+            ended_ts=ended_ts,
             timeline=self.timeline,
         )
 
@@ -254,7 +250,7 @@ class Orchestrator:
         self._report(f"{step}: {message}", {"step": step, **data})
 
 
-def _required(plan: Plan) -> tuple[MoveOrder, Ladder]:
+def required(plan: Plan) -> tuple[MoveOrder, Ladder]:
     """Return order and ladder of a plan that may be carried out; raises `PrecheckFailed` or `StrategyRefused`."""
     if plan.forbidding:
         first = plan.forbidding[0]
@@ -275,6 +271,17 @@ def _required(plan: Plan) -> tuple[MoveOrder, Ladder]:
             details={"basis": plan.basis.as_dict()},
         )
     return plan.order, plan.ladder
+
+
+def require_same_target(move: Move, flight: Flight) -> None:
+    """Raise `VmBusy` when the move in flight goes elsewhere."""
+    target = flight.job.destination_host_id
+    if target and target != move.destination.host_id:
+        raise VmBusy(
+            f"The VM is being moved to {target} already",
+            advice="Wait until that has ended; nothing was touched.",
+            details={"destination": target},
+        )
 
 
 def _ending_in_words(ending: Ending) -> str:

@@ -29,8 +29,8 @@ def progress_line(vm: Vm, progress: Progress) -> tuple[str, dict[str, Any]]:
         shown_name(vm),
         "" if progress.percent is None else f"{progress.percent:.0f} %",
         _sizes(progress),
-        "" if progress.throughput_mib_s is None else f"{progress.throughput_mib_s:.0f} MiB/s",
-        "" if progress.dirty_mib_s is None else f"dirty {progress.dirty_mib_s:.0f} MiB/s",
+        "" if not progress.throughput_mib_s else f"{progress.throughput_mib_s:.0f} MiB/s",
+        "" if not progress.dirty_mib_s else f"dirty {progress.dirty_mib_s:.0f} MiB/s",
         "" if eta_s is None else f"eta {eta_s:.0f} s",
         "" if progress.phase == "precopy" else progress.phase,
     ]
@@ -57,8 +57,10 @@ def _eta_s(progress: Progress) -> float | None:
 
 
 def _sizes(progress: Progress) -> str:
-    if progress.transferred_mib is None or progress.total_mib is None:
+    """Return how much of the memory is there; what was sent twice does not count."""
+    if progress.remaining_mib is None or progress.total_mib is None:
         return ""
+    there_mib = max(0.0, progress.total_mib - progress.remaining_mib)
     if progress.total_mib < 1024:
-        return f"{progress.transferred_mib:.0f} of {progress.total_mib:.0f} MiB"
-    return f"{progress.transferred_mib / 1024:.1f} of {progress.total_mib / 1024:.1f} GiB"
+        return f"{there_mib:.0f} of {progress.total_mib:.0f} MiB"
+    return f"{there_mib / 1024:.1f} of {progress.total_mib / 1024:.1f} GiB"

@@ -43,8 +43,14 @@ class Strategy:
 
     @property
     def harm(self) -> int:
-        """0: none to the VM; 1: it is slowed down; 2: it could be lost if the move breaks after the hand-over."""
-        return 2 if self.post_copy else int(self.auto_converge)
+        """How much it may hurt.
+
+        0: nobody; 1: it takes CPU on the hosts, and its gain is assumed; 2: the VM is slowed; 3: the VM could be lost
+        if the move breaks after the hand-over.
+        """
+        if self.post_copy:
+            return 3
+        return 2 if self.auto_converge else int(self.compression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ def _gentle_enough(fitting: list[Strategy]) -> Strategy:
 
 
 def _effort(strategy: Strategy) -> int:
-    return int(strategy.compression) + int(strategy.parallel_connections > 0)
+    return int(strategy.parallel_connections > 0)
 
 
 def _nearly_as_good(simple: MigrationCost, best: MigrationCost) -> bool:

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..clock import to_iso
-from ..errors import InvalidOption
+from ..clock import from_iso
+from ..errors import ForesightError, InvalidOption
 from ..estate.nouns import Host
 from ..estate.reservation import Reservation
 from ..estate.sla import sla_from
@@ -18,13 +18,190 @@ from ..hypervisors.fleet import Fleet
 from ..migration.errors import DifferentFamily
 from ..migration.finding import Found, find_vm, take_inventory
 from ..migration.latency import parse_target
-from ..migration.move import Check, Limits, Move, Terms
-from ..migration.orchestrator import Moved, Orchestrator
-from ..migration.planning import Plan
-from ..migration.settlement import Settlement
-from ..migration.strategy import DEFAULT_MEANS, MEANS, Strategy
+from ..migration.move import Limits, Move, Terms
+from ..migration.orchestrator import Orchestrator, require_same_target, required
+from ..migration.strategy import DEFAULT_MEANS, MEANS
 from ..reservations.ledger import Ledger, open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .outlook import current_need, current_room
+from .migrate_outlook import present_room, remaining_need
+from .migrate_result import already_there, in_flight, migration_record, moved, would_move
+
+#: Who the ledger's audit trail names.
+ACTOR = "vm_migrate"
+
+
+@dataclass(frozen=True)
+class MigrateRequest:
+    """The options of vm_migrate.
+
+    Either ``reservation_id`` or ``destination`` says where to; with ``destination`` alone the VM's active reservation
+    there is found. ``means`` are names of `strategy.MEANS`. ``windows`` hold ``start`` and ``end`` in ISO 8601.
+    """
+
+    endpoints: Sequence[Mapping[str, Any]]
+    store: str
+    vm: str
+    ledger: str | None = None
+    vm_endpoint: str | None = None
+    reservation_id: str | None = None
+    destination: str | None = None
+    forecast_id: str | None = None
+    forecast_level: float = 0.95
+    sla: Mapping[str, Any] = field(default_factory=dict)
+    means: Sequence[str] = tuple(sorted(DEFAULT_MEANS))
+    bandwidth_mib_s: float | None = None
+    storage_copy: bool = False
+    windows: Sequence[Mapping[str, str]] | None = None
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    lease_minutes: float = 30.0
+    dirty_rate_s: float = 2.0
+    latency_url: str | None = None
+    driver_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def migrate_vm(request: MigrateRequest, context: Context) -> Outcome:
+    """Bring the VM to its reserved destination, or find it there, and settle the reservation.
+
+    In check mode all checks are made and the strategy is chosen; nothing is changed. Raises the errors of
+    `Orchestrator.run`, of finding the VM, and of the store, the ledger and the endpoints.
+    """
+    terms = _terms(request)
+    if request.latency_url is not None:
+        parse_target(request.latency_url)
+    if request.reservation_id is None and request.destination is None:
+        raise InvalidOption("destination", "give reservation_id or destination")
+    workspace = Workspace.open(request.store, writable=not context.check_mode)
+    url = ledger_url(request.ledger, request.store)
+    with Fleet(request.endpoints) as fleet, open_ledger(url, actor=ACTOR, writable=not context.check_mode) as ledger:
+        clock = fleet.clock
+        reservation = ledger.get(request.reservation_id) if request.reservation_id is not None else None
+        estate = take_inventory(fleet, clock.now())
+        found = find_vm(fleet, estate, request.vm, request.vm_endpoint, reservation.vm_uuid if reservation else None)
+        destination = _destination(estate, request.destination, reservation)
+        if reservation is None:
+            reservation = _reservation_there(ledger, found, destination, clock.now())
+        move = _move(request, terms, found, destination, reservation, workspace, clock.now())
+        orchestrator = Orchestrator(fleet, ledger, clock, context.report, request.latency_url)
+        warnings = _unreachable(estate)
+        if found.flight is None and found.host_key == destination.key:
+            return _at_destination(move, orchestrator, context, warnings)
+        if move.source.family != destination.family:
+            raise DifferentFamily(
+                f"{move.source.key} is {move.source.family}, {destination.key} is {destination.family}",
+                advice="Live migration stays within one hypervisor family. Choose another destination.",
+                details={"source": move.source.family, "destination": destination.family},
+            )
+        if context.check_mode:
+            return _foreseen(move, found, orchestrator, warnings)
+        return _carry_out(move, found, orchestrator, workspace, warnings)
+
+
+def _carry_out(
+    move: Move, found: Found, orchestrator: Orchestrator, workspace: Workspace, warnings: tuple[str, ...]
+) -> Outcome:
+    arrived, plan = orchestrator.run(move, found.flight)
+    record = migration_record(move, arrived, plan)
+    try:
+        workspace.migrations.append(record)
+    except ForesightError as error:
+        warnings = (*warnings, f"predicted and actual were not kept: {error.message}")
+    result, diff = moved(move, arrived, plan)
+    soft = tuple(check.message for check in (plan.checks if plan else ()) if not check.passed)
+    return Outcome(True, result, diff, (*warnings, *soft))
+
+
+def _at_destination(move: Move, orchestrator: Orchestrator, context: Context, warnings: tuple[str, ...]) -> Outcome:
+    settlement = None if context.check_mode else orchestrator.settle_there(move)
+    result, diff = already_there(move, settlement)
+    return Outcome(False, result, diff, warnings)
+
+
+def _foreseen(move: Move, found: Found, orchestrator: Orchestrator, warnings: tuple[str, ...]) -> Outcome:
+    if found.flight is not None:
+        require_same_target(move, found.flight)
+        result, diff = in_flight(move)
+        return Outcome(True, result, diff, warnings)
+    plan = orchestrator.plan(move)
+    required(plan)
+    result, diff = would_move(move, plan)
+    soft = tuple(check.message for check in plan.checks if not check.passed)
+    return Outcome(True, result, diff, (*warnings, *soft))
+
+
+def _destination(estate: Estate, wanted: str | None, reservation: Reservation | None) -> Host:
+    """Return the destination; raises `InvalidOption` when option and reservation name different hosts."""
+    if reservation is None:
+        return estate.find_host(wanted or "")
+    reserved = estate.find_host(reservation.host_key)
+    if wanted is not None and estate.find_host(wanted).key != reserved.key:
+        raise InvalidOption("destination", f"{wanted!r} is not {reserved.key}, for which reservation_id holds capacity")
+    return reserved
+
+
+def _reservation_there(ledger: Ledger, found: Found, destination: Host, now_ts: float) -> Reservation | None:
+    """Return the VM's reservation on the destination: an active one, else the last consumed one."""
+    held = ledger.find([destination.key], [found.vm.uuid], ("active", "consumed"), now_ts=now_ts)
+    return max(held, key=lambda reservation: (reservation.state == "active", reservation.updated_ts), default=None)
+
+
+def _move(
+    request: MigrateRequest,
+    terms: Terms,
+    found: Found,
+    destination: Host,
+    reservation: Reservation | None,
+    workspace: Workspace,
+    now_ts: float,
+) -> Move:
+    source_key = found.flight.source_key if found.flight is not None else found.host_key
+    return Move(
+        vm=found.vm,
+        source=found.estate.find_host(source_key),
+        destination=destination,
+        reservation=reservation,
+        terms=terms,
+        need=remaining_need(workspace, request.forecast_id, found.vm, reservation, request.forecast_level, now_ts),
+        room=present_room(found.estate, destination, found.vm, now_ts),
+    )
+
+
+def _terms(request: MigrateRequest) -> Terms:
+    """Return the terms of the request; raises `InvalidOption` for what cannot be meant."""
+    unknown = sorted(set(request.means) - set(MEANS))
+    if unknown:
+        raise InvalidOption("means", f"unknown means {unknown[0]!r}; known are {', '.join(MEANS)}")
+    if request.bandwidth_mib_s is not None and not request.bandwidth_mib_s > 0:
+        raise InvalidOption("bandwidth_mib_s", f"{request.bandwidth_mib_s!r} is not above 0")
+    if not request.lease_minutes > 0:
+        raise InvalidOption("lease_minutes", f"{request.lease_minutes!r} is not above 0")
+    for name, limit in request.limits.items():
+        if limit is not None and limit < 1:
+            raise InvalidOption(f"limits.{name}", f"{limit!r} would never let a migration run")
+    return Terms(
+        sla=sla_from(request.sla),
+        means=frozenset(request.means),
+        bandwidth_mib_s=request.bandwidth_mib_s,
+        storage_copy=request.storage_copy,
+        windows=None if request.windows is None else tuple(_window(window) for window in request.windows),
+        limits=Limits(**dict(request.limits)),
+        lease_ttl_s=request.lease_minutes * 60.0,
+        dirty_rate_s=request.dirty_rate_s,
+        options=request.driver_options,
+    )
+
+
+def _window(window: Mapping[str, str]) -> tuple[float, float]:
+    start, end = from_iso(window["start"], "windows.start"), from_iso(window["end"], "windows.end")
+    if end <= start:
+        raise InvalidOption("windows", f"{window['end']} is not after {window['start']}")
+    return start, end
+
+
+def _unreachable(estate: Estate) -> tuple[str, ...]:
+    return tuple(
+        f"endpoint {status.name!r} could not be asked: {(status.error or {}).get('message', '')}"
+        for status in estate.endpoints
+        if not status.reachable
+    )

@@ -1,0 +1,71 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a migration must know of the future and of the present: the VM's need, the destination's room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..estate.nouns import Host, Vm
+from ..estate.reservation import Reservation
+from ..estate.resources import DEFAULT_LIMITS, RESOURCES, Resources
+from ..estate.snapshot import Estate
+from ..libraries import library
+from ..placement.loads import demand_keys, own_load, stand_in
+from ..reservations.host_calendar import HostRoom
+from ..workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = library("numpy")
+
+#: Length of the one step of a room that rests on the present alone, seconds.
+PRESENT_STEP_S = 300
+
+
+def remaining_need(
+    workspace: Workspace, forecast_id: str | None, vm: Vm, reservation: Reservation | None, level: float, now_ts: float
+) -> Resources | None:
+    """Return the most that ``vm`` will need in what is left of the reservation's window, by the ``level`` quantiles.
+
+    CPU and memory never exceed the VM's size; a resource without a forecast counts with what is used now. None without
+    a forecast or when it has nothing to say about the time left. ``forecast_id`` None: the newest, if there is one.
+    Raises `ArtefactMissing` for an id that does not exist.
+    """
+    chosen = forecast_id or workspace.forecasts.latest()
+    if chosen is None:
+        return None
+    forecast = workspace.forecasts.read(chosen, keys=demand_keys(vm))
+    end_ts = reservation.end_ts if reservation is not None else float("inf")
+    begins = forecast.origin_ts + forecast.step_s * np.arange(forecast.horizon_steps)
+    left = (begins + forecast.step_s > now_ts) & (begins < end_ts)
+    if not forecast.keys or not left.any():
+        return None
+    column = int(np.abs(np.array(forecast.levels) - level).argmin())
+    peaks = {key: float(forecast.quantiles[row, left, column].max()) for row, key in enumerate(forecast.keys)}
+    return Resources(
+        *(_bounded(vm, name, peaks.get(key)) for name, key in zip(RESOURCES, demand_keys(vm), strict=True))
+    )
+
+
+def present_room(estate: Estate, host: Host, vm: Vm, now_ts: float) -> HostRoom:
+    """Return the room of ``host`` by what it carries right now, without ``vm``."""
+    residents = [other for other in estate.vms_by_host.get(host.key, ()) if other.power_state != "off"]
+    others = [other for other in residents if other.uuid != vm.uuid]
+    load = own_load(host, residents) + sum(np.array([stand_in(other, name) for name in RESOURCES]) for other in others)
+    return HostRoom(
+        capacity=host.capacity,
+        limit=DEFAULT_LIMITS,
+        load=np.maximum(load, 0.0).reshape(len(RESOURCES), 1),
+        start_ts=now_ts,
+        step_s=PRESENT_STEP_S,
+        taken_ts=now_ts,
+    )
+
+
+def _bounded(vm: Vm, resource: str, need: float | None) -> float:
+    if need is None:
+        need = stand_in(vm, resource)
+    size = vm.allocated[resource]
+    return min(need, size) if resource in ("cpu", "memory") and size > 0 else need

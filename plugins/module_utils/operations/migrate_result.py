@@ -1,0 +1,141 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The results of vm_migrate, each with its diff, and the record that a migration leaves in the store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..hypervisors.protocol import MoveOrder
+from ..migration.move import Check, Move
+from ..migration.orchestrator import Moved
+from ..migration.planning import Plan
+from ..migration.settlement import Settlement
+from ..migration.strategy import Strategy
+
+Answer = tuple[dict[str, Any], dict[str, Any]]
+
+
+def already_there(move: Move, settlement: Settlement | None) -> Answer:
+    """Return result and diff for a VM that already runs on its destination; ``settlement`` None: nothing to settle."""
+    result = {**_common(move, "already_there"), "source": None, "settlement": _settlement(settlement)}
+    return result, _diff(move.destination.key, move.destination.key)
+
+
+def in_flight(move: Move) -> Answer:
+    """Return result and diff, in check mode, for a move that a run would adopt."""
+    return _common(move, "in_flight"), _diff(move.source.key, move.destination.key)
+
+
+def would_move(move: Move, plan: Plan) -> Answer:
+    """Return result and diff, in check mode, for a move that would be started."""
+    return {**_common(move, "would_move"), **_planned(plan)}, _diff(move.source.key, move.destination.key)
+
+
+def moved(move: Move, arrived: Moved, plan: Plan | None) -> Answer:
+    """Return result and diff of a move that was carried out."""
+    result = {
+        **_common(move, "moved"),
+        **(_planned(plan) if plan is not None else {}),
+        "adopted": arrived.adopted,
+        "actual": actual(arrived),
+        "verification": {"verdict": arrived.verdict.verdict, "evidence": list(arrived.verdict.evidence)},
+        "settlement": _settlement(arrived.settlement),
+        "timeline": arrived.timeline.summary(),
+    }
+    return result, _diff(move.source.key, move.destination.key)
+
+
+def migration_record(move: Move, arrived: Moved, plan: Plan | None) -> dict[str, Any]:
+    """Return what the store keeps of a migration: predicted and actual."""
+    strategy = plan.choice.strategy if plan is not None else None
+    return {
+        "vm_uuid": move.vm.uuid,
+        "vm_name": move.vm.name,
+        "source": move.source.key,
+        "destination": move.destination.key,
+        "reservation_id": move.reservation.reservation_id if move.reservation is not None else None,
+        "ended_ts": arrived.ended_ts,
+        "adopted": arrived.adopted,
+        "strategy": strategy.name if strategy is not None else None,
+        "basis": plan.basis.as_dict() if plan is not None else None,
+        "predicted": asdict(strategy.prediction) if strategy is not None else None,
+        "actual": actual(arrived),
+    }
+
+
+def actual(arrived: Moved) -> dict[str, Any]:
+    """Return what was measured; None where nobody could."""
+    figures = arrived.final if arrived.final is not None and arrived.final.transferred_mib is not None else arrived.last
+    return {
+        "duration_s": arrived.duration_s,
+        "transferred_mib": figures.transferred_mib if figures is not None else None,
+        "downtime_ms": arrived.downtime_ms,
+        "downtime_measured_by": arrived.downtime_by,
+        "rounds": figures.iteration if figures is not None else None,
+    }
+
+
+def _common(move: Move, state: str) -> dict[str, Any]:
+    return {
+        "state": state,
+        "vm": {"name": move.vm.name, "uuid": move.vm.uuid},
+        "source": move.source.key,
+        "destination": move.destination.key,
+        "reservation_id": move.reservation.reservation_id if move.reservation is not None else None,
+    }
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    strategy = plan.choice.strategy
+    return {
+        "checks": [_check(check) for check in plan.checks],
+        "strategy": {
+            "name": strategy.name if strategy is not None else None,
+            "why": plan.choice.why,
+            "considered": [_considered(other) for other in plan.choice.considered],
+            "order": _order(plan.order),
+        },
+        "basis": plan.basis.as_dict(),
+        "predicted": asdict(strategy.prediction) if strategy is not None else None,
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {"code": check.code, "passed": check.passed, "blocking": check.blocking, "message": check.message}
+
+
+def _considered(strategy: Strategy) -> dict[str, Any]:
+    cost = strategy.prediction
+    return {
+        "name": strategy.name,
+        "downtime_ms": cost.downtime_ms,
+        "duration_s": cost.duration_s,
+        "transferred_mib": cost.transferred_mib,
+        "violations": list(strategy.violations),
+    }
+
+
+def _order(order: MoveOrder | None) -> dict[str, Any] | None:
+    if order is None:
+        return None
+    return {
+        "bandwidth_mib_s": order.tuning.bandwidth_mib_s,
+        "max_downtime_ms": order.tuning.max_downtime_ms,
+        "auto_converge": order.auto_converge,
+        "post_copy_allowed": order.post_copy,
+        "compression": order.compression,
+        "parallel_connections": order.parallel_connections,
+        "storage_copy": order.storage_copy,
+    }
+
+
+def _settlement(settlement: Settlement | None) -> dict[str, Any] | None:
+    if settlement is None:
+        return None
+    return {"state": settlement.state, "changed": settlement.changed, "guaranteed_by": dict(settlement.guaranteed_by)}
+
+
+def _diff(before: str, after: str) -> dict[str, Any]:
+    return {"before": {"host": before}, "after": {"host": after}}
