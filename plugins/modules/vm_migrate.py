@@ -52,12 +52,12 @@ options:
   reservation_id:
     description:
       - The reservation that M(foresight.migration.host_reserve) made, which also says where to.
-      - One of O(reservation_id) and O(destination) is required.
+      - Without it and O(destination), the VM's one active reservation is used.
     type: str
   destination:
     description:
       - The host to move to, by its key (C(endpoint/host_id)), id or exact name.
-      - Without O(reservation_id), the VM's active reservation there is used.
+      - Without O(reservation_id), the VM's active reservation there is used. In check mode there may be none yet.
     type: str
   forecast_id:
     description: The forecast that the reservation must cover. The default is the newest in O(store), if there is one.
@@ -295,7 +295,6 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, SLA, PROGRESS, OPTIONS),
-        required_one_of=[("reservation_id", "destination")],
         supports_check_mode=True,
     )
     options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store", "ledger", "sla")}

@@ -13,6 +13,12 @@ class PrecheckFailed(ForesightError):
     code = "precheck_failed"
 
 
+class NothingReserved(ForesightError):
+    """It is not known where to: nothing is reserved for the VM, and no destination was named."""
+
+    code = "nothing_reserved"
+
+
 class StrategyRefused(ForesightError):
     """No allowed way of moving is predicted to keep the SLA; nothing was touched."""
 

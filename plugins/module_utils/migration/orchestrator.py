@@ -8,7 +8,7 @@ So a controller may be killed at any point; the next run finds the move not begu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -250,17 +250,21 @@ class Orchestrator:
         self._report(f"{step}: {message}", {"step": step, **data})
 
 
-def required(plan: Plan) -> tuple[MoveOrder, Ladder]:
-    """Return order and ladder of a plan that may be carried out; raises `PrecheckFailed` or `StrategyRefused`."""
-    if plan.forbidding:
-        first = plan.forbidding[0]
+def required(plan: Plan, without: Collection[str] = ()) -> tuple[MoveOrder, Ladder]:
+    """Return order and ladder of a plan that may be carried out; raises `PrecheckFailed` or `StrategyRefused`.
+
+    Checks whose code is in ``without`` are not required to pass.
+    """
+    forbidding = [check for check in plan.forbidding if check.code not in without]
+    if forbidding:
+        first = forbidding[0]
         raise PrecheckFailed(
-            f"{len(plan.forbidding)} checks forbid the move, first {first.code}: {first.message}",
+            f"{len(forbidding)} checks forbid the move, first {first.code}: {first.message}",
             advice="Nothing was touched. See details.failed for every reason.",
             details={
                 "failed": [
                     {"code": check.code, "message": check.message, "details": dict(check.details)}
-                    for check in plan.forbidding
+                    for check in forbidding
                 ]
             },
         )

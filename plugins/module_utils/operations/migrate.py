@@ -15,7 +15,7 @@ from ..estate.reservation import Reservation
 from ..estate.sla import sla_from
 from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
-from ..migration.errors import DifferentFamily
+from ..migration.errors import DifferentFamily, NothingReserved
 from ..migration.finding import Found, find_vm, take_inventory
 from ..migration.latency import parse_target
 from ..migration.move import Limits, Move, Terms
@@ -36,8 +36,8 @@ ACTOR = "vm_migrate"
 class MigrateRequest:
     """The options of vm_migrate.
 
-    Either ``reservation_id`` or ``destination`` says where to; with ``destination`` alone the VM's active reservation
-    there is found. ``means`` are names of `strategy.MEANS`. ``windows`` hold ``start`` and ``end`` in ISO 8601.
+    ``reservation_id`` or ``destination`` says where to; without either, the VM's one active reservation does.
+    ``means`` are names of `strategy.MEANS`. ``windows`` hold ``start`` and ``end`` in ISO 8601.
     """
 
     endpoints: Sequence[Mapping[str, Any]]
@@ -70,8 +70,6 @@ def migrate_vm(request: MigrateRequest, context: Context) -> Outcome:
     terms = _terms(request)
     if request.latency_url is not None:
         parse_target(request.latency_url)
-    if request.reservation_id is None and request.destination is None:
-        raise InvalidOption("destination", "give reservation_id or destination")
     workspace = Workspace.open(request.store, writable=not context.check_mode)
     url = ledger_url(request.ledger, request.store)
     with Fleet(request.endpoints) as fleet, open_ledger(url, actor=ACTOR, writable=not context.check_mode) as ledger:
@@ -79,9 +77,9 @@ def migrate_vm(request: MigrateRequest, context: Context) -> Outcome:
         reservation = ledger.get(request.reservation_id) if request.reservation_id is not None else None
         estate = take_inventory(fleet, clock.now())
         found = find_vm(fleet, estate, request.vm, request.vm_endpoint, reservation.vm_uuid if reservation else None)
-        destination = _destination(estate, request.destination, reservation)
         if reservation is None:
-            reservation = _reservation_there(ledger, found, destination, clock.now())
+            reservation = _held_for(ledger, found, _asked(estate, request.destination), clock.now())
+        destination = _destination(estate, request.destination, reservation)
         move = _move(request, terms, found, destination, reservation, workspace, clock.now())
         orchestrator = Orchestrator(fleet, ledger, clock, context.report, request.latency_url)
         warnings = _unreachable(estate)
@@ -124,26 +122,47 @@ def _foreseen(move: Move, found: Found, orchestrator: Orchestrator, warnings: tu
         result, diff = in_flight(move)
         return Outcome(True, result, diff, warnings)
     plan = orchestrator.plan(move)
-    required(plan)
+    required(plan, without=("reservation_exists",))
     result, diff = would_move(move, plan)
     soft = tuple(check.message for check in plan.checks if not check.passed)
     return Outcome(True, result, diff, (*warnings, *soft))
 
 
+def _asked(estate: Estate, wanted: str | None) -> Host | None:
+    return estate.find_host(wanted) if wanted is not None else None
+
+
+def _held_for(ledger: Ledger, found: Found, destination: Host | None, now_ts: float) -> Reservation | None:
+    """Return what is reserved for the VM (on ``destination`` if one was asked for): active, or else consumed last.
+
+    Raises `InvalidOption` when it is reserved on several hosts and none was asked for.
+    """
+    hosts = None if destination is None else [destination.key]
+    held = ledger.find(hosts, [found.vm.uuid], ("active", "consumed"), now_ts=now_ts)
+    active = [reservation for reservation in held if reservation.state == "active"]
+    if len({reservation.host_key for reservation in active}) > 1:
+        names = ", ".join(sorted(reservation.host_key for reservation in active))
+        raise InvalidOption("destination", f"the VM is reserved on {names}; say which is meant")
+    return max(active or held, key=lambda reservation: reservation.updated_ts, default=None)
+
+
 def _destination(estate: Estate, wanted: str | None, reservation: Reservation | None) -> Host:
-    """Return the destination; raises `InvalidOption` when option and reservation name different hosts."""
+    """Return the destination.
+
+    Raises `NothingReserved` when neither option nor reservation names one, `InvalidOption` when they differ.
+    """
+    asked = _asked(estate, wanted)
     if reservation is None:
-        return estate.find_host(wanted or "")
+        if asked is None:
+            raise NothingReserved(
+                "Nothing is reserved for the VM, and no destination was given",
+                advice="Run host_select and host_reserve first.",
+            )
+        return asked
     reserved = estate.find_host(reservation.host_key)
-    if wanted is not None and estate.find_host(wanted).key != reserved.key:
+    if asked is not None and asked.key != reserved.key:
         raise InvalidOption("destination", f"{wanted!r} is not {reserved.key}, for which reservation_id holds capacity")
     return reserved
-
-
-def _reservation_there(ledger: Ledger, found: Found, destination: Host, now_ts: float) -> Reservation | None:
-    """Return the VM's reservation on the destination: an active one, else the last consumed one."""
-    held = ledger.find([destination.key], [found.vm.uuid], ("active", "consumed"), now_ts=now_ts)
-    return max(held, key=lambda reservation: (reservation.state == "active", reservation.updated_ts), default=None)
 
 
 def _move(
