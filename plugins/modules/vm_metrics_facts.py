@@ -35,12 +35,235 @@ attributes:
 options:
   gather_subset:
     description:
-      - What to gather beside the inventory, of V(usage) (what hosts and VMs use now) and V(history) (what the platform
-        recorded since the last collection).
+      - What to gather beside the inventory, of V(usage) (what hosts and VMs use now), V(history) (what the platform
+        recorded since the last collection) and V(sources) (what O(sources) have recorded since).
       - V(all) stands for everything, V(min) for the inventory alone. A leading V(!) leaves one out.
     type: list
     elements: str
     default: [all]
+  sources:
+    description: Where metrics are kept beside the hypervisors. They are read after the endpoints, all at once.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Your name for this source, unlike any endpoint's, under which its samples are stored.
+        type: str
+        required: true
+      type:
+        description: V(prometheus) for a server that speaks Prometheus' API, V(file) for a CSV or Parquet file.
+        type: str
+        choices: [prometheus, file]
+        required: true
+      url:
+        description: For V(prometheus), the server's URL, without C(/api/v1) and without credentials.
+        type: str
+      auth:
+        description: For V(prometheus), how to log in, by O(sources[].auth.username) or by O(sources[].auth.token).
+        type: dict
+        suboptions:
+          username:
+            description: User name for basic authentication.
+            type: str
+          password:
+            description:
+              - Password for basic authentication.
+              - If not set, the environment variable E(FORESIGHT_PROMETHEUS_PASSWORD) is used.
+            type: str
+          token:
+            description:
+              - Bearer token.
+              - If not set, the environment variable E(FORESIGHT_PROMETHEUS_TOKEN) is used.
+            type: str
+      ca_path:
+        description: For V(prometheus), a file with the certificate authorities to trust, PEM. The system's if not set.
+        type: path
+      validate_certs:
+        description: For V(prometheus), whether to verify the server's certificate.
+        type: bool
+        default: true
+      timeout_s:
+        description: For V(prometheus), how long one request may take, in seconds.
+        type: float
+        default: 60.0
+      step_s:
+        description: For V(prometheus), the step of the samples in seconds. Each is the mean or rate over one step.
+        type: int
+        default: 300
+      preset:
+        description:
+          - For V(prometheus), the exporter whose metrics to take. The queries are listed in the collection's
+            C(docs/metrics.md).
+        type: str
+        choices: [libvirt_exporter, windows_exporter, vmware_exporter, node_exporter]
+      matchers:
+        description: For V(prometheus), labels with the values that the metrics of the O(sources[].preset) must have.
+        type: dict
+        default: {}
+      queries:
+        description:
+          - For V(prometheus), your own queries, for example for the latency and throughput of applications.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          metric:
+            description: The metric that it gives, such as V(cpu), V(latency_ms) or V(requests_s).
+            type: str
+            required: true
+          query:
+            description:
+              - PromQL that gives one series for each VM or host. C($range) stands for the length of a step, C($where)
+                for the O(sources[].matchers).
+            type: str
+            required: true
+          label:
+            description: The label in which the uuid or name of the VM, or the name of the host, is found.
+            type: str
+            required: true
+          entity_kind:
+            description: What the series belong to. V(app) is an application attached to the VM it runs in.
+            type: str
+            choices: [vm, host, app]
+            default: vm
+      path:
+        description: For V(file), the file. It is read again whenever it has changed.
+        type: path
+      format:
+        description: For V(file), what it is. By the file's name if not set.
+        type: str
+        choices: [csv, parquet]
+      delimiter:
+        description: For V(file), what separates the fields of a CSV file.
+        type: str
+        default: ","
+      entity_column:
+        description: For V(file), the column that names the VM or host.
+        type: str
+      entity_kind:
+        description: For V(file), what the rows belong to.
+        type: str
+        choices: [vm, host, app]
+        default: vm
+      entity_match:
+        description:
+          - For V(file), V(estate) finds VMs and hosts of the estate by uuid or name, V(as_given) takes the column for
+            the id.
+        type: str
+        choices: [estate, as_given]
+        default: estate
+      time_column:
+        description: For V(file), the column with the time.
+        type: str
+      time_format:
+        description: For V(file), how times are written, V(iso) for ISO 8601, or Unix time in seconds or milliseconds.
+        type: str
+        choices: [iso, unix_s, unix_ms]
+        default: iso
+      timezone:
+        description: For V(file), the time zone of ISO 8601 times without an offset.
+        type: str
+        default: UTC
+      metrics:
+        description: For V(file) with a column for each metric, which columns make which metric.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          metric:
+            description: The metric.
+            type: str
+            required: true
+          columns:
+            description: The columns that are summed.
+            type: list
+            elements: str
+            required: true
+          scale:
+            description: What the sum is multiplied by to be in the metric's unit.
+            type: float
+            default: 1.0
+      metric_column:
+        description: For V(file) with one value in each row, the column with the metric's name.
+        type: str
+      value_column:
+        description: For V(file) with one value in each row, the column with the value.
+        type: str
+      on_bad_line:
+        description: For V(file), whether a line that cannot be understood fails the whole source or is left out.
+        type: str
+        choices: [fail, skip]
+        default: fail
+  events:
+    description:
+      - Scheduled events that change the demand of VMs, which forecasts take into account.
+      - The list replaces the events stored before. Without this option those are left as they are.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The event's name. Not needed with O(events[].ical_path).
+        type: str
+      uid:
+        description: An id that stays the same when the name changes. Made from the name if not set.
+        type: str
+      vms:
+        description:
+          - The VMs it concerns, by name or uuid.
+          - It concerns all VMs if neither this, O(events[].labels) nor O(events[].select) is set.
+        type: list
+        elements: str
+        default: []
+      labels:
+        description: Labels that the VMs it concerns have.
+        type: dict
+        default: {}
+      select:
+        description: A JMESPath expression that holds for the VMs it concerns, put to each VM of the snapshot.
+        type: str
+      start:
+        description: The first start, ISO 8601, local to O(events[].timezone) unless it has an offset.
+        type: str
+      rrule:
+        description: How it recurs, as an RRULE of RFC 5545.
+        type: str
+      timezone:
+        description: The time zone in which it recurs.
+        type: str
+        default: UTC
+      times:
+        description: Explicit starts, ISO 8601, beside or instead of O(events[].start).
+        type: list
+        elements: str
+        default: []
+      excluded:
+        description: Starts that do not take place, ISO 8601.
+        type: list
+        elements: str
+        default: []
+      duration_minutes:
+        description: How long it lasts.
+        type: float
+      effect:
+        description: What it is expected to add to the demand of each VM. Learned from history if not set.
+        type: dict
+        suboptions:
+          cpu_cores:
+            description: CPU in cores.
+            type: float
+          memory_mib:
+            description: Memory in MiB.
+            type: float
+          network_mbit_s:
+            description: Network in Mbit/s.
+            type: float
+          disk_mib_s:
+            description: Disk in MiB/s.
+            type: float
+      ical_path:
+        description: An iCalendar file whose events are taken, for the VMs and with the effect given here.
+        type: path
   history_hours:
     description: How far back history is fetched where nothing was collected yet, in hours.
     type: float
@@ -79,6 +302,55 @@ EXAMPLES = r"""
     gather_subset: [usage]
     vms: [web01]
   register: metrics
+
+- name: Take history and application latency from Prometheus
+  foresight.migration.vm_metrics_facts:
+    sources:
+      - name: prom
+        type: prometheus
+        url: https://prometheus.example.org:9090
+        ca_path: /etc/pki/prometheus-ca.pem
+        auth:
+          username: foresight
+          password: "{{ prometheus_password }}"
+        preset: libvirt_exporter
+        matchers:
+          job: libvirt
+        queries:
+          - metric: latency_ms
+            entity_kind: app
+            label: vm
+            query: >-
+              1000 * histogram_quantile(0.95,
+              sum by (vm, le) (rate(http_request_duration_seconds_bucket[$range])))
+
+- name: Bring in a recorded trace
+  foresight.migration.vm_metrics_facts:
+    sources:
+      - name: trace
+        type: file
+        path: /srv/traces/cpu.csv
+        entity_column: vm
+        time_column: timestamp
+        timezone: Europe/Berlin
+        metrics:
+          - metric: cpu
+            columns: [cpu_percent]
+            scale: 0.04
+
+- name: Say that backups run every night at two, and what the calendar says
+  foresight.migration.vm_metrics_facts:
+    events:
+      - name: backup
+        select: "labels.backup == 'nightly'"
+        start: "2026-01-01T02:00:00"
+        rrule: FREQ=DAILY
+        timezone: Europe/Berlin
+        duration_minutes: 90
+        effect:
+          disk_mib_s: 80
+      - ical_path: /srv/calendars/batch.ics
+        vms: [batch01, batch02]
 """
 
 RETURN = r"""
@@ -157,6 +429,22 @@ endpoints:
       description: How far its clock is ahead of this controller's, C(null) where it does not tell.
       type: float
       returned: when reachable
+sources:
+  description: What came of each source, as under RV(endpoints), and whether it was unchanged since the last collection.
+  returned: success
+  type: list
+  elements: dict
+events:
+  description: The scheduled events, each with how many VMs it concerns and its present or next start within eight days.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: backup
+      uid: 5b1c0b1e5f3a9c77
+      vms: 12
+      next_start: "2026-03-02T01:00:00Z"
+      duration_minutes: 90.0
 vms:
   description: All that is known of the VMs named in O(vms).
   returned: success
@@ -198,8 +486,73 @@ from ansible_collections.foresight.migration.plugins.module_utils.ansible.argume
 from ansible_collections.foresight.migration.plugins.module_utils.ansible.task import run_task
 from ansible_collections.foresight.migration.plugins.module_utils.operations.collect import CollectRequest, collect
 
+_AUTH = {
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True, "fallback_env": "FORESIGHT_PROMETHEUS_PASSWORD"},
+    "token": {"type": "str", "no_log": True, "fallback_env": "FORESIGHT_PROMETHEUS_TOKEN"},
+}
+_QUERY = {
+    "metric": {"type": "str", "required": True},
+    "query": {"type": "str", "required": True},
+    "label": {"type": "str", "required": True},
+    "entity_kind": {"type": "str", "choices": ["vm", "host", "app"], "default": "vm"},
+}
+_METRIC_COLUMNS = {
+    "metric": {"type": "str", "required": True},
+    "columns": {"type": "list", "elements": "str", "required": True},
+    "scale": {"type": "float", "default": 1.0},
+}
+_SOURCE = {
+    "name": {"type": "str", "required": True},
+    "type": {"type": "str", "choices": ["prometheus", "file"], "required": True},
+    "url": {"type": "str"},
+    "auth": {"type": "dict", "options": _AUTH},
+    "ca_path": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+    "timeout_s": {"type": "float", "default": 60.0},
+    "step_s": {"type": "int", "default": 300},
+    "preset": {
+        "type": "str",
+        "choices": ["libvirt_exporter", "windows_exporter", "vmware_exporter", "node_exporter"],
+    },
+    "matchers": {"type": "dict", "default": {}},
+    "queries": {"type": "list", "elements": "dict", "default": [], "options": _QUERY},
+    "path": {"type": "path"},
+    "format": {"type": "str", "choices": ["csv", "parquet"]},
+    "delimiter": {"type": "str", "default": ","},
+    "entity_column": {"type": "str"},
+    "entity_kind": {"type": "str", "choices": ["vm", "host", "app"], "default": "vm"},
+    "entity_match": {"type": "str", "choices": ["estate", "as_given"], "default": "estate"},
+    "time_column": {"type": "str"},
+    "time_format": {"type": "str", "choices": ["iso", "unix_s", "unix_ms"], "default": "iso"},
+    "timezone": {"type": "str", "default": "UTC"},
+    "metrics": {"type": "list", "elements": "dict", "default": [], "options": _METRIC_COLUMNS},
+    "metric_column": {"type": "str"},
+    "value_column": {"type": "str"},
+    "on_bad_line": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
+}
+_EVENT = {
+    "name": {"type": "str"},
+    "uid": {"type": "str"},
+    "vms": {"type": "list", "elements": "str", "default": []},
+    "labels": {"type": "dict", "default": {}},
+    "select": {"type": "str"},
+    "start": {"type": "str"},
+    "rrule": {"type": "str"},
+    "timezone": {"type": "str", "default": "UTC"},
+    "times": {"type": "list", "elements": "str", "default": []},
+    "excluded": {"type": "list", "elements": "str", "default": []},
+    "duration_minutes": {"type": "float"},
+    "effect": {
+        "type": "dict",
+        "options": {name: {"type": "float"} for name in ("cpu_cores", "memory_mib", "network_mbit_s", "disk_mib_s")},
+    },
+    "ical_path": {"type": "path"},
+}
 OPTIONS = {
     "gather_subset": {"type": "list", "elements": "str", "default": ["all"]},
+    "sources": {"type": "list", "elements": "dict", "default": [], "options": _SOURCE},
+    "events": {"type": "list", "elements": "dict", "options": _EVENT},
     "history_hours": {"type": "float", "default": 336.0},
     "vms": {"type": "list", "elements": "str", "default": []},
     "hosts": {"type": "list", "elements": "str", "default": []},

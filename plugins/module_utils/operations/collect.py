@@ -20,6 +20,7 @@ from ..workspace.snapshots import snapshot_id_of
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .estate_summary import build_estate, details_of, summary_of
+from .event_options import events_summary, read_events
 from .gathering import Answer, Memory, Question, SourceAnswer, ask_endpoint, ask_source
 from .quality import endpoint_warnings, estate_warnings, source_warnings
 
@@ -39,13 +40,15 @@ class CollectRequest:
     """What to collect.
 
     ``gather_subset`` names `SUBSETS`, ``all``, or with ``!`` what not to gather. ``history_hours`` is how far back to
-    go where nothing was collected yet. ``vms`` and ``hosts`` are those whose details are wanted. ``deadline_s``
-    bounds the answer of each endpoint and source.
+    go where nothing was collected yet. ``events`` take the place of the stored scheduled events; None leaves those.
+    ``vms`` and ``hosts`` are those whose details are wanted. ``deadline_s`` bounds the answer of each endpoint and
+    source.
     """
 
     endpoints: Sequence[Mapping[str, Any]]
     store: str
     sources: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[Mapping[str, Any]] | None = None
     gather_subset: Sequence[str] = (EVERYTHING,)
     history_hours: float = 336.0
     vms: Sequence[str] = ()
@@ -60,6 +63,7 @@ def collect(request: CollectRequest, context: Context) -> Outcome:
     does, `InvalidOption`, and what `Workspace.open` and its writes raise.
     """
     _check_names(request)
+    events = None if request.events is None else read_events(request.events)
     workspace = Workspace.open(request.store, writable=not context.check_mode)
     with Fleet(request.endpoints) as fleet:
         question = _question(request, context, workspace, fleet.clock.now())
@@ -70,7 +74,11 @@ def collect(request: CollectRequest, context: Context) -> Outcome:
     details = details_of(estate, request.vms, request.hosts)
     sources = _ask_sources(request, question, estate)
     estate = _store(workspace, estate, answers, sources, context)
-    return _outcome(request, workspace, estate, answers, sources, question.now_ts, details)
+    if events is not None and not context.check_mode:
+        workspace.events.put(events, replace=True)
+    known_events = workspace.events.all() if events is None else events
+    told_events = events_summary(known_events, estate, question.now_ts)
+    return _outcome(workspace, request, estate, answers, sources, {**details, "events": told_events})
 
 
 def gathered_subsets(gather: Sequence[str]) -> frozenset[str]:
@@ -147,14 +155,14 @@ def _store(
 
 
 def _outcome(
-    request: CollectRequest,
     workspace: Workspace,
+    request: CollectRequest,
     estate: Estate,
     answers: Mapping[str, Answer | ForesightError],
     sources: Mapping[str, SourceAnswer | ForesightError],
-    now_ts: float,
     details: Mapping[str, Any],
 ) -> Outcome:
+    now_ts = estate.taken_ts
     warnings = [*estate_warnings(estate), *workspace.metrics.warnings]
     for name, answer in answers.items():
         if isinstance(answer, ForesightError):

@@ -139,11 +139,12 @@ def ask_source(options: Mapping[str, Any], estate: Estate, question: Question) -
     fingerprint = source.fingerprint()
     if fingerprint is not None and fingerprint == previous.counters.get("fingerprint"):
         return SourceAnswer(previous, unchanged=True)
-    answer = SourceAnswer(Memory({"fingerprint": fingerprint}, question.now_ts, question.now_ts))
-    batches = source.samples(question.since_ts(previous), question.now_ts)
-    store_batches(source.name, batches, question.append, answer.tally)
-    answer.warnings = source.warnings
-    return answer
+    tally = Tally()
+    store_batches(source.name, source.samples(question.since_ts(previous), question.now_ts), question.append, tally)
+    remembered = {} if source.warnings else {"fingerprint": fingerprint}  # what was left out may fit the next time
+    return SourceAnswer(
+        Memory(remembered, question.now_ts, question.now_ts), tally=tally, warnings=list(source.warnings)
+    )
 
 
 def store_batches(name: str, batches: Iterable[Samples], append: Append, tally: Tally) -> None:

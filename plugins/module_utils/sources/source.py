@@ -48,6 +48,18 @@ def open_source(options: Mapping[str, Any], entities: Entities) -> Source:
     return _SOURCES[kind]()(options, entities)
 
 
-_SOURCES: dict[str, Callable[[], type[Source]]] = {}
+def _prometheus() -> type[Source]:
+    from .prometheus import PrometheusSource
+
+    return PrometheusSource
+
+
+def _file() -> type[Source]:
+    from .file_source import FileSource
+
+    return FileSource
+
+
+_SOURCES: dict[str, Callable[[], type[Source]]] = {"prometheus": _prometheus, "file": _file}
 #: Source types that playbooks may name.
 TYPES: tuple[str, ...] = tuple(_SOURCES)
