@@ -75,7 +75,8 @@ class SimulatedVm:
     """A VM as the scenario declares it.
 
     Its demand is ``demand`` (constant) plus its trace times ``scale``, read ``offset_s`` later than estate time, and
-    never more than what is allocated. ``created_ts``: it has no history from before then.
+    never more than what is allocated. ``created_ts``: it has no history from before then. Until ``came_ts`` it ran on
+    the host ``came_from``, when that is set.
     """
 
     uuid: str
@@ -97,6 +98,8 @@ class SimulatedVm:
     notes: str = ""
     disk_mib: float = 0.0
     created_ts: float | None = None
+    came_from: str | None = None
+    came_ts: float = 0.0
     dirty_mib_s_per_core: float = DEFAULT_DIRTY_MIB_S_PER_CORE
     working_set_fraction: float = DEFAULT_WORKING_SET_FRACTION
     compressed_fraction: float = DEFAULT_COMPRESSED_FRACTION
@@ -263,6 +266,7 @@ def _hosts(item: Fields) -> list[SimulatedHost]:
 def _vms(item: Fields, hosts: Sequence[SimulatedHost]) -> list[SimulatedVm]:
     fixed_uuid = item.optional_text("uuid")
     homes = _homes(item, hosts)
+    came_from, came_ts = _came_from(item, hosts)
     traces = (trace,) if (trace := item.optional_text("trace")) else item.texts("traces")
     offset_s = item.number("offset_hours", 0.0) * 3600.0
     stagger_s = item.number("stagger_hours", 0.0) * 3600.0
@@ -297,6 +301,8 @@ def _vms(item: Fields, hosts: Sequence[SimulatedHost]) -> list[SimulatedVm]:
             host_id=homes[index % len(homes)],
             trace=traces[index % len(traces)] if traces else None,
             offset_s=offset_s + index * stagger_s,
+            came_from=came_from,
+            came_ts=came_ts,
             **options,  # type: ignore[arg-type]  # typed by the readers
         )
         for index, name in _numbered(item)
@@ -315,6 +321,18 @@ def _homes(item: Fields, hosts: Sequence[SimulatedHost]) -> list[str]:
         return [host.host_id for host in hosts]
     _refuse_unknown(f"{item.path}.host", names, known)
     return [known[name] for name in names]
+
+
+def _came_from(item: Fields, hosts: Sequence[SimulatedHost]) -> tuple[str | None, float]:
+    """Return the id of the host on which the VMs ran before, and until when; (None, 0) when they were always here."""
+    before = item.nested("came_from")
+    if "came_from" not in item:
+        return None, 0.0
+    known = {key: host.host_id for host in hosts for key in (host.name, host.host_id)}
+    name, at_ts = before.text("host"), before.moment("at")
+    before.refuse_unknown()
+    _refuse_unknown(f"{before.path}.host", [name], known)
+    return known[name], at_ts
 
 
 def _scale(item: Fields) -> Resources:

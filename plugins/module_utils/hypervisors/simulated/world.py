@@ -67,6 +67,8 @@ class World:
         self.own_load = _table([host.own_load for host in self.hosts])
         self._guaranteed = _table([vm.guaranteed for vm in self.vms])
         self._home = np.array([self.host_number[vm.host_id] for vm in self.vms], dtype=np.int64)
+        self._before = np.array([self.host_number[vm.came_from or vm.host_id] for vm in self.vms], dtype=np.int64)
+        self._came_ts = np.array([vm.came_ts for vm in self.vms], dtype=np.float64)
 
     def moment(self, now_ts: float) -> Moment:
         """Read the state; call it inside a transaction when what is read is then acted on."""
@@ -92,7 +94,7 @@ class World:
 
     def host_of_at(self, ts: float) -> NDArray[np.int64]:
         """Return the number of the host on which each VM was at ``ts``."""
-        host_of = self._home.copy()
+        host_of = np.where(self._came_ts <= ts, self._home, self._before)
         for vm_uuid, host_id, since_ts in self.state.placements():
             if since_ts <= ts:
                 host_of[self.vm_number[vm_uuid]] = NOWHERE if host_id is None else self.host_number[host_id]
@@ -107,7 +109,7 @@ class World:
         self, moment: Moment, start_ts: float, steps: int
     ) -> Iterator[tuple[float, NDArray[np.float32], Service]]:
         """Yield (start, recorded demand, service) for spans of constant placement that make up the past window."""
-        changes = sorted({since for _, _, since in self.state.placements()})
+        changes = {since_ts for _, _, since_ts in self.state.placements()} | set(self._came_ts.tolist())
         edges = [start_ts + STEP_S * step for step in range(steps + 1)]
         cuts = sorted(
             {0, steps} | {_first_at_or_after(edges, change) for change in changes if edges[0] < change <= edges[-1]}
