@@ -29,6 +29,8 @@ def remaining_need(
 ) -> Resources | None:
     """Return the most that ``vm`` will need in what is left of the reservation's window, by the ``level`` quantiles.
 
+    It is the highest quantile of the steps left, and never more than the quantile of the whole horizon's peak, which
+    is what a reservation is sized by.
     CPU and memory never exceed the VM's size; a resource without a forecast counts with what is used now. None without
     a forecast or when it has nothing to say about the time left. ``forecast_id`` None: the newest, if there is one.
     Raises `ArtefactMissing` for an id that does not exist.
@@ -42,8 +44,11 @@ def remaining_need(
     left = (begins + forecast.step_s > now_ts) & (begins < end_ts)
     if not forecast.keys or not left.any():
         return None
-    column = int(np.abs(np.array(forecast.levels) - level).argmin())
-    peaks = {key: float(forecast.quantiles[row, left, column].max()) for row, key in enumerate(forecast.keys)}
+    step_level = int(np.abs(np.array(forecast.levels) - level).argmin())
+    peak_level = int(np.abs(np.array(forecast.peak_levels) - level).argmin())
+    steps_left = forecast.quantiles[:, left, step_level].max(axis=1)
+    whole_peak = forecast.peak_quantiles[:, peak_level]  # what is left cannot peak above the whole horizon
+    peaks = dict(zip(forecast.keys, np.minimum(steps_left, whole_peak).tolist(), strict=True))
     return Resources(
         *(_bounded(vm, name, peaks.get(key)) for name, key in zip(RESOURCES, demand_keys(vm), strict=True))
     )
