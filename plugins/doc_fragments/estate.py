@@ -78,6 +78,71 @@ options:
           - For V(vmware), the proxy's port, V(3128) if not given.
           - Falls back to the environment variable E(VMWARE_PROXY_PORT).
         type: int
+      uri:
+        description:
+          - For V(libvirt), the URI of the host, for example V(qemu+ssh://root@kvm1.example.com/system).
+          - If not given, the value of the environment variable E(LIBVIRT_DEFAULT_URI) is used.
+        type: str
+      readonly:
+        description: For V(libvirt), open the connection read-only, which is enough to collect metrics.
+        type: bool
+        default: false
+      keyfile:
+        description: For V(libvirt) over ssh, the private key.
+        type: path
+      known_hosts:
+        description: For V(libvirt) over libssh or libssh2, the file with the hosts' keys.
+        type: path
+      known_hosts_verify:
+        description: For V(libvirt) over libssh or libssh2, whether unknown host keys are accepted.
+        type: str
+        choices: [normal, auto, ignore]
+      pkipath:
+        description: For V(libvirt) over TLS, the folder with C(cacert.pem), C(clientcert.pem) and C(clientkey.pem).
+        type: path
+      migration_mode:
+        description:
+          - For V(libvirt), who carries a migration to this host out.
+          - With V(p2p) the source's daemon does, and goes on when this module dies.
+          - With V(direct) the module does, and the hosts' daemons need not reach each other; when it dies,
+            the VM stays on its source.
+        type: str
+        choices: [p2p, direct]
+        default: p2p
+      migration_uri:
+        description:
+          - For V(libvirt), the URI by which the other hosts' daemons reach this host, where it differs from O(endpoints[].uri).
+        type: str
+      migration_address:
+        description: For V(libvirt), the address of this host for the data of migrations, where it has a network of its own for them.
+        type: str
+      migration_tunnelled:
+        description: For V(libvirt), send the data of migrations through the daemons' connection.
+        type: bool
+        default: false
+      migration_tls:
+        description: For V(libvirt), encrypt the data of migrations by QEMU's own TLS.
+        type: bool
+        default: false
+      shared_storage:
+        description: For V(libvirt), folders that are the same on all hosts, such as a mounted NFS export.
+        type: list
+        elements: str
+        default: []
+      hold_backing:
+        description: For V(libvirt), the kind of memory that a hard reservation takes on this host.
+        type: str
+        choices: [allocated, locked, hugepages]
+        default: allocated
+      network_mbit_s:
+        description: For V(libvirt), what the host's network can carry for its VMs, where libvirt does not know it.
+        type: float
+      disk_mib_s:
+        description: For V(libvirt), what the host's storage can carry, which libvirt does not know.
+        type: float
+      migration_link_mbit_s:
+        description: For V(libvirt), the bandwidth for migrations, if it is not that of the host's fastest interface.
+        type: float
 requirements:
   - python >= 3.11
 """

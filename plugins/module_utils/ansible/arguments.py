@@ -26,6 +26,23 @@ ENDPOINT: dict[str, Any] = {
     "ca_path": {"type": "path", "fallback_env": "VMWARE_CA_PATH"},
     "proxy_host": {"type": "str", "fallback_env": "VMWARE_PROXY_HOST"},
     "proxy_port": {"type": "int", "fallback_env": "VMWARE_PROXY_PORT"},
+    # libvirt
+    "uri": {"type": "str", "fallback_env": "LIBVIRT_DEFAULT_URI"},
+    "readonly": {"type": "bool", "default": False},
+    "keyfile": {"type": "path", "no_log": False},
+    "known_hosts": {"type": "path"},
+    "known_hosts_verify": {"type": "str", "choices": ["normal", "auto", "ignore"]},
+    "pkipath": {"type": "path"},
+    "migration_mode": {"type": "str", "choices": ["p2p", "direct"], "default": "p2p"},
+    "migration_uri": {"type": "str"},
+    "migration_address": {"type": "str"},
+    "migration_tunnelled": {"type": "bool", "default": False},
+    "migration_tls": {"type": "bool", "default": False},
+    "shared_storage": {"type": "list", "elements": "str", "default": []},
+    "hold_backing": {"type": "str", "choices": ["allocated", "locked", "hugepages"], "default": "allocated"},
+    "network_mbit_s": {"type": "float"},
+    "disk_mib_s": {"type": "float"},
+    "migration_link_mbit_s": {"type": "float"},
 }
 
 ENDPOINTS: dict[str, Any] = {

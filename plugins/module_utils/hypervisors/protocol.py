@@ -296,6 +296,13 @@ class Driver(ABC):
     def list_holds(self) -> tuple[Hold, ...]:
         """Return every hold of ours that is really in place on this endpoint, for precheck and reconcile."""
 
+    def give_way(self, reservation_id: str, arrived_mib: float) -> None:
+        """Give up as much of a hold as the VM, ``arrived_mib`` of whose memory is here by now, has taken itself.
+
+        To be called on the destination during a move. Nothing to do where the platform's hold is no memory in use.
+        """
+        return
+
     @abstractmethod
     def settle_hold(self, hold: Hold) -> Mapping[str, str]:
         """After the VM has arrived: turn the hold into the VM's own guarantee as the tier says.

@@ -26,9 +26,16 @@ def _vmware() -> type[Driver]:
     return VmwareDriver
 
 
+def _libvirt() -> type[Driver]:
+    from .libvirt.driver import LibvirtDriver
+
+    return LibvirtDriver
+
+
 _DRIVERS: dict[str, Callable[[], type[Driver]]] = {
     "simulated": _simulated,
     "vmware": _vmware,
+    "libvirt": _libvirt,
 }
 
 #: Endpoint types that playbooks may name.

@@ -1,0 +1,87 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""libvirt's errors as errors of the driver protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import ForesightError
+from ...libraries import library
+from ..protocol import (
+    EndpointUnreachable,
+    HypervisorFault,
+    LoginRefused,
+    PermissionDenied,
+    UnsupportedVersion,
+    UntrustedCertificate,
+)
+
+if TYPE_CHECKING:
+    import libvirt
+else:
+    libvirt = library("libvirt", "libvirt-python")
+
+#: What libvirt and the ssh client say when they do not trust the other side. libvirt has no code of its own for it.
+_UNTRUSTED = ("certificate", "host key verification failed", "host key for server", "tls handshake")
+#: What the ssh client says when it was refused.
+_REFUSED = ("permission denied (", "too many authentication failures", "access denied")
+
+
+def is_code(error: libvirt.libvirtError, *names: str) -> bool:
+    """Return whether the error has one of libvirt's codes, named without ``VIR_ERR_``."""
+    return error.get_error_code() in {getattr(libvirt, f"VIR_ERR_{name}") for name in names}
+
+
+def text_of(error: libvirt.libvirtError) -> str:
+    """Return libvirt's message on one line."""
+    return " ".join(str(error).split())
+
+
+def connect_fault(error: libvirt.libvirtError, endpoint: str, uri: str) -> ForesightError:
+    """Return what a failed attempt to connect means."""
+    text = text_of(error)
+    lowered = text.lower()
+    details = {"fault": error.get_error_code(), "uri": uri}
+    if any(phrase in lowered for phrase in _UNTRUSTED):
+        return UntrustedCertificate(
+            f"Endpoint {endpoint!r}: the identity of {uri} could not be verified: {text}",
+            advice="Check pkipath and the server's certificate, or known_hosts and the server's host key.",
+            details=details,
+        )
+    if is_code(error, "AUTH_FAILED", "AUTH_CANCELLED", "AUTH_UNAVAILABLE") or any(p in lowered for p in _REFUSED):
+        return LoginRefused(
+            f"Endpoint {endpoint!r}: {uri} refused the login: {text}",
+            advice="Check username, password, keyfile, and the polkit rule for that user on the host.",
+            details=details,
+        )
+    if is_code(error, "NO_SUPPORT", "NO_CONNECT", "CONFIG_UNSUPPORTED", "INVALID_ARG"):
+        return UnsupportedVersion(
+            f"Endpoint {endpoint!r}: this libvirt client cannot open {uri}: {text}",
+            advice="Check the URI's driver and transport, for example qemu+ssh://root@host/system.",
+            details=details,
+        )
+    return EndpointUnreachable(
+        f"Endpoint {endpoint!r}: nothing answers at {uri}: {text}",
+        advice="Check that the host is up and that libvirtd or virtproxyd listens on that transport.",
+        details=details,
+    )
+
+
+def call_fault(error: libvirt.libvirtError, endpoint: str, doing: str) -> ForesightError:
+    """Return what a failed call on an open connection means. ``doing`` completes "could not ..."."""
+    text = text_of(error)
+    details = {"fault": error.get_error_code()}
+    if is_code(error, "OPERATION_DENIED", "ACCESS_DENIED"):
+        return PermissionDenied(
+            f"Endpoint {endpoint!r} does not allow to {doing}: {text}",
+            advice="Open the endpoint read-write, and allow this in the host's polkit rules (see docs/kvm.md).",
+            details={**details, "privilege": text},
+        )
+    if is_code(error, "NO_SUPPORT", "ARGUMENT_UNSUPPORTED"):
+        return UnsupportedVersion(
+            f"Endpoint {endpoint!r} is too old to {doing}: {text}",
+            advice="Update libvirt and QEMU on that host.",
+            details=details,
+        )
+    return HypervisorFault(f"Endpoint {endpoint!r} could not {doing}: {text}", details=details)

@@ -1,0 +1,308 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether a VM could move here: what libvirt on both sides says before anything is touched."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...libraries import library
+from ..protocol import Finding, MoveOrder
+from .faults import is_code, text_of
+from .inventory import Pool, is_under, memory_mib, pinning_devices, shared_paths, version_text
+from .samples import used_memory_mib
+from .state import DomainState, domain_state, job_operation
+from .xml import attribute, parse, text
+
+if TYPE_CHECKING:
+    import libvirt
+else:
+    libvirt = library("libvirt", "libvirt-python")
+
+MIB = 2**20
+#: What QEMU needs beside the guest's memory, for its own code, devices and page tables; measured with small guests.
+QEMU_OVERHEAD_MIB = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The VM to be moved, as its source tells. ``description`` is its migratable XML."""
+
+    name: str
+    uuid: str
+    state: DomainState
+    description: ET.Element
+    busy_with: str
+    block_jobs: tuple[str, ...]
+    disk_mib: Mapping[str, float]
+    host_uuid: str
+    libvirt_version: int
+    qemu_version: int
+    host_cpu: ET.Element | None
+
+
+def read_subject(raw: libvirt.virConnect, vm_uuid: str) -> Subject | None:
+    """Read the VM on its source; None when it is not there."""
+    try:
+        domain = raw.lookupByUUIDString(vm_uuid)
+        state = domain_state(domain)
+    except libvirt.libvirtError as error:
+        if is_code(error, "NO_DOMAIN"):
+            return None
+        raise
+    capabilities = parse(raw.getCapabilities())
+    description = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))
+    active = state.site != "nowhere"
+    return Subject(
+        name=domain.name(),
+        uuid=vm_uuid,
+        state=state,
+        description=description,
+        busy_with=_job_name(domain) if active else "",
+        block_jobs=_block_jobs(domain, description) if active else (),
+        disk_mib=_disk_sizes(domain, description) if active else {},
+        host_uuid=text(capabilities, "host/uuid"),
+        libvirt_version=raw.getLibVersion(),
+        qemu_version=raw.getVersion(),
+        host_cpu=capabilities.find("host/cpu"),
+    )
+
+
+def _job_name(domain: libvirt.virDomain) -> str:
+    operation = job_operation(domain)
+    if operation is None:
+        return ""
+    prefix = "VIR_DOMAIN_JOB_OPERATION_"
+    names = {value: name for name, value in vars(libvirt).items() if name.startswith(prefix)}
+    return names.get(operation, str(operation)).removeprefix(prefix).lower().replace("_", " ")
+
+
+def _disks(description: ET.Element) -> Iterator[tuple[str, ET.Element]]:
+    """Yield (target, element) of every disk that has something in it."""
+    for disk in description.iterfind("devices/disk"):
+        if disk.find("source") is not None:
+            yield attribute(disk, "target", "dev"), disk
+
+
+def _block_jobs(domain: libvirt.virDomain, description: ET.Element) -> tuple[str, ...]:
+    return tuple(target for target, _disk in _disks(description) if domain.blockJobInfo(target, 0))
+
+
+def _disk_sizes(domain: libvirt.virDomain, description: ET.Element) -> dict[str, float]:
+    """Return what each writable disk takes on the source, in MiB."""
+    writable = (target for target, disk in _disks(description) if disk.find("readonly") is None)
+    return {target: domain.blockInfo(target)[1] / MIB for target in writable}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The host to move to. ``held_mib`` is the memory that the VM's own reservation holds there already."""
+
+    raw: libvirt.virConnect
+    name: str
+    host_uuid: str
+    pools: Sequence[Pool]
+    networks: Sequence[str]
+    networks_known: bool
+    held_mib: float
+    options: Mapping[str, Any]
+
+
+def findings(subject: Subject, target: Target, order: MoveOrder) -> Iterator[Finding]:
+    """Yield everything that stands against the move, and what could not be checked. Changes nothing."""
+    yield from _vm_findings(subject)
+    if subject.host_uuid == target.host_uuid:
+        yield Finding("already_there", f"{subject.name} already runs on {target.name}")
+        return
+    yield from _name_findings(subject, target)
+    yield from _machine_findings(subject, target)
+    yield from _cpu_findings(subject, target)
+    yield from _network_findings(subject, target)
+    yield from _storage_findings(subject, target, order)
+    yield from _memory_findings(subject, target)
+    yield from _version_findings(subject, target)
+
+
+def _vm_findings(subject: Subject) -> Iterator[Finding]:
+    if subject.state.power_state != "running":
+        yield Finding(
+            "vm_not_running", f"{subject.name} is {subject.state.power_state}; only a running VM can move live"
+        )
+    for device in pinning_devices(subject.description):
+        yield Finding("vm_pinned", f"{subject.name} cannot leave its host: {device}", details={"device": device})
+    if subject.busy_with:
+        yield Finding(
+            "vm_busy",
+            f"{subject.name} is busy with another job: {subject.busy_with}",
+            details={"job": subject.busy_with},
+        )
+    for disk in subject.block_jobs:
+        yield Finding("vm_busy", f"disk {disk} of {subject.name} is being copied, backed up or committed")
+
+
+def _name_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    try:
+        other = target.raw.lookupByName(subject.name).UUIDString()
+    except libvirt.libvirtError as error:
+        if is_code(error, "NO_DOMAIN"):
+            return
+        raise
+    if other != subject.uuid:
+        yield Finding(
+            "name_taken", f"{target.name} has another VM called {subject.name!r}", details={"other_uuid": other}
+        )
+
+
+def _machine_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    os_type = subject.description.find("os/type")
+    machine = "" if os_type is None else os_type.get("machine", "")
+    try:
+        capabilities = parse(target.raw.getDomainCapabilities(None, *_platform(subject), 0))
+    except libvirt.libvirtError as error:
+        if not is_code(error, "INVALID_ARG", "NO_DOMAIN", "CONFIG_UNSUPPORTED", "INTERNAL_ERROR"):
+            raise
+        yield Finding(
+            "machine_type_unknown",
+            f"{target.name} cannot run {machine!r} of {subject.name}: {text_of(error)}",
+            details={"machine": machine},
+        )
+        return
+    loader = text(subject.description, "os/loader")
+    known = {value.text for value in capabilities.iterfind("os/loader/value")}
+    if loader and loader not in known:
+        yield Finding(
+            "firmware_unknown",
+            f"{target.name} does not offer the firmware {loader!r} of {subject.name}",
+            details={"loader": loader},
+        )
+    if subject.description.find("devices/tpm") is not None:
+        models = {value.text for value in capabilities.iterfind("devices/tpm/enum[@name='backendModel']/value")}
+        if "emulator" not in models:
+            yield Finding("tpm_unsupported", f"{target.name} cannot emulate the TPM of {subject.name}")
+
+
+def _platform(subject: Subject) -> tuple[str, str, str]:
+    """Return (architecture, machine type, domain type) of the VM."""
+    return (
+        attribute(subject.description, "os/type", "arch"),
+        attribute(subject.description, "os/type", "machine"),
+        subject.description.get("type", "kvm"),
+    )
+
+
+def _cpu_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    """Compare by libvirt's own comparison: the VM's CPU with what the destination's hypervisor provides."""
+    cpu = subject.description.find("cpu")
+    mode = "" if cpu is None else cpu.get("mode", "")
+    if mode in ("host-passthrough", "maximum"):
+        cpu = subject.host_cpu  # such a VM has all of its source's CPU
+    elif cpu is not None and cpu.find("model") is None:
+        cpu = None
+    if cpu is None:
+        return
+    flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+    try:
+        if cpu is subject.host_cpu:
+            target.raw.compareCPU(ET.tostring(cpu, encoding="unicode"), flags)
+        else:
+            target.raw.compareHypervisorCPU(None, *_platform(subject), ET.tostring(cpu, encoding="unicode"), flags)
+    except libvirt.libvirtError as error:
+        known = is_code(error, "CPU_INCOMPATIBLE")
+        if not known and not is_code(error, "NO_SUPPORT", "OPERATION_FAILED", "CONFIG_UNSUPPORTED", "INTERNAL_ERROR"):
+            raise
+        yield Finding(
+            "cpu_incompatible" if known else "cpu_unverified",
+            f"the CPU of {subject.name} against {target.name}: {text_of(error)}",
+            blocking=known,
+        )
+
+
+def _network_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    for interface in subject.description.iterfind("devices/interface"):
+        source = interface.find("source")
+        if source is None:
+            continue
+        wanted = source.get("network") or source.get("bridge") or source.get("dev") or ""
+        if wanted and wanted not in target.networks:
+            yield Finding(
+                "network_missing" if target.networks_known else "network_unverified",
+                f"{target.name} has no network, bridge or interface {wanted!r} for {subject.name}",
+                blocking=target.networks_known,
+                details={"network": wanted},
+            )
+
+
+def _storage_findings(subject: Subject, target: Target, order: MoveOrder) -> Iterator[Finding]:
+    for device, disk in _disks(subject.description):
+        if disk.get("type") == "network" or disk.find("shareable") is not None:
+            continue
+        path = _path_of(disk)
+        if any(is_under(path, folder) for folder in shared_paths(target.options)):
+            continue
+        pool = _pool_of(disk, path, target.pools)
+        if pool is not None and pool.shared:
+            continue
+        if not order.storage_copy:
+            yield Finding(
+                "storage_not_shared",
+                f"disk {device} of {subject.name} ({path or 'a volume'}) is not on storage that {target.name} shares",
+                details={"disk": device, "path": path},
+            )
+        elif disk.find("readonly") is not None:
+            yield Finding("storage_not_shared", f"the read-only disk {device} of {subject.name} cannot be copied along")
+        elif pool is None:
+            yield Finding(
+                "storage_pool_missing",
+                f"{target.name} has no active storage pool where {path!r} of {subject.name} could be made",
+                details={"disk": device, "path": path},
+            )
+        elif pool.available_mib < subject.disk_mib.get(device, 0.0):
+            yield Finding(
+                "storage_full",
+                f"pool {pool.name} on {target.name} has {pool.available_mib:.0f} MiB left, disk {device} needs "
+                f"{subject.disk_mib[device]:.0f} MiB",
+                details={"disk": device, "pool": pool.name},
+            )
+
+
+def _path_of(disk: ET.Element) -> str:
+    source = disk.find("source")
+    if source is None:
+        return ""
+    return source.get("file") or source.get("dev") or source.get("dir") or ""
+
+
+def _pool_of(disk: ET.Element, path: str, pools: Sequence[Pool]) -> Pool | None:
+    if disk.get("type") == "volume":
+        name = attribute(disk, "source", "pool")
+        return next((pool for pool in pools if pool.name == name), None)
+    inside = [pool for pool in pools if path and is_under(path, pool.path)]
+    return max(inside, key=lambda pool: len(pool.path), default=None)
+
+
+def _memory_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    memory = target.raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    free = memory["total"] / 1024 - used_memory_mib(memory) + target.held_mib
+    wanted = memory_mib(subject.description, "currentMemory") or memory_mib(subject.description, "memory")
+    if free < wanted + QEMU_OVERHEAD_MIB:
+        yield Finding(
+            "memory_short",
+            f"{target.name} has {free:.0f} MiB of memory free, {subject.name} needs {wanted + QEMU_OVERHEAD_MIB:.0f} MiB",
+            details={"free_mib": round(free), "needed_mib": round(wanted + QEMU_OVERHEAD_MIB)},
+        )
+
+
+def _version_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    for software, there, here in (
+        ("libvirt", subject.libvirt_version, target.raw.getLibVersion()),
+        ("QEMU", subject.qemu_version, target.raw.getVersion()),
+    ):
+        if here < there:
+            yield Finding(
+                "version_older",
+                f"{target.name} runs {software} {version_text(here)}, older than the source's {version_text(there)}",
+                blocking=False,
+            )
