@@ -111,10 +111,12 @@ options:
         default: p2p
       migration_uri:
         description:
-          - For V(libvirt), the URI by which the other hosts' daemons reach this host, where it differs from O(endpoints[].uri).
+          - For V(libvirt), the URI by which the other hosts' daemons reach this host.
+          - If not given, O(endpoints[].uri) is used.
         type: str
       migration_address:
-        description: For V(libvirt), the address of this host for the data of migrations, where it has a network of its own for them.
+        description:
+          - For V(libvirt), the address of this host for the data of migrations, where they have a network of their own.
         type: str
       migration_tunnelled:
         description: For V(libvirt), send the data of migrations through the daemons' connection.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -232,8 +233,8 @@ class Heartbeats:
         times = [since_s, *(beat.arrived_s for beat in beats), until]
         return Life(
             beats=len(beats),
-            silence_ms=1000 * max(after - before for before, after in zip(times, times[1:], strict=False)),
-            reruns=sum(after.seq <= before.seq for before, after in zip(beats, beats[1:], strict=False)),
+            silence_ms=1000 * max(after - before for before, after in itertools.pairwise(times)),
+            reruns=sum(after.seq <= before.seq for before, after in itertools.pairwise(beats)),
             bad_pages=beats[-1].bad_pages if beats else 0,
             io_errors=beats[-1].io_errors if beats else 0,
         )

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the kernel gives a lab host: processes that are surely ours, cgroups, and sockets in another network namespace."""
+"""What the kernel gives a lab host: processes surely ours, cgroups, and sockets in another network namespace."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ForesightError, InvalidOption
@@ -38,6 +39,8 @@ MIN_PART_MIB = 256
 PART_OVERHEAD_MIB = 24
 #: A part whose process holds less than this share of its memory does not count as held.
 HELD_SHARE = 0.9
+#: Threads that fault a placeholder's memory in.
+MAX_ALLOCATION_THREADS = 8
 KIB_PER_MIB = 1024
 
 
@@ -102,7 +105,10 @@ class Holds:
         if not sizes:
             return
         try:
-            self._connection.ask(lambda raw: self._start_parts(raw, hold, sizes), "hold memory")
+            capabilities = self._connection.ask(lambda raw: self._check_free(raw, sizes), "read the free memory")
+            for number, size in enumerate(sizes):
+                document = serialise(placeholder(capabilities, hold, number, size, self._backing))
+                self._connection.ask(partial(_create_paused, document), "hold memory")
         except ForesightError as error:
             self.release(hold.reservation_id)
             if isinstance(error, HoldRefused):
@@ -113,7 +119,8 @@ class Holds:
                 details=error.details,
             ) from error
 
-    def _start_parts(self, raw: libvirt.virConnect, hold: Hold, sizes: tuple[int, ...]) -> None:
+    def _check_free(self, raw: libvirt.virConnect, sizes: tuple[int, ...]) -> ET.Element:
+        """Return the host's capabilities; raises `HoldRefused` when its free memory does not suffice."""
         memory = raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
         free = memory["total"] / KIB_PER_MIB - used_memory_mib(memory)
         needed = sum(sizes) + PART_OVERHEAD_MIB * len(sizes)
@@ -123,10 +130,7 @@ class Holds:
                 advice="Choose another host, or free memory on this one.",
                 details={"free_mib": round(free), "needed_mib": needed},
             )
-        capabilities = parse(raw.getCapabilities())
-        for number, size in enumerate(sizes):
-            document = placeholder(capabilities, hold, number, size, self._backing)
-            raw.createXML(serialise(document), libvirt.VIR_DOMAIN_START_PAUSED)
+        return parse(raw.getCapabilities())
 
     def release(self, reservation_id: str) -> bool:
         """Give up the memory held for a reservation; returns whether there was any."""
@@ -172,6 +176,10 @@ class Holds:
         parts = self._connection.ask(_read_parts, "list holds")
         wanted = (part for part in parts if reservation_id in (None, part.mark["reservation"]))
         return tuple(sorted(wanted, key=lambda part: (part.mark["reservation"], int(part.mark["part"]))))
+
+
+def _create_paused(document: str, raw: libvirt.virConnect) -> None:
+    raw.createXML(document, libvirt.VIR_DOMAIN_START_PAUSED)
 
 
 def _read_parts(raw: libvirt.virConnect) -> list[Part]:
@@ -234,7 +242,9 @@ def placeholder(capabilities: ET.Element, hold: Hold, number: int, memory_mib: i
     memory = add(root, "memoryBacking")
     if backing != "allocated":
         add(memory, backing)
-    add(memory, "allocation", attributes={"mode": "immediate"})
+    cpus = sum(1 for _cpu in capabilities.iterfind("host/topology/cells/cell/cpus/cpu"))
+    threads = str(max(1, min(MAX_ALLOCATION_THREADS, cpus)))
+    add(memory, "allocation", attributes={"mode": "immediate", "threads": threads})
     add(add(root, "os"), "type", "hvm", {"arch": arch})
     devices = add(root, "devices")
     add(devices, "controller", attributes={"type": "usb", "model": "none"})

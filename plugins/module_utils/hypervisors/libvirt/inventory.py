@@ -73,7 +73,7 @@ def read_host_facts(raw: libvirt.virConnect) -> HostFacts:
 
 
 def host_noun(raw: libvirt.virConnect, facts: HostFacts, endpoint: str, options: Mapping[str, Any]) -> Host:
-    """Return the host as a noun, without its use. Speeds that libvirt does not tell come from the endpoint's options."""
+    """Return the host as a noun, without its use. Speeds that libvirt does not know come from ``options``."""
     info = raw.getInfo()
     memory_kib = raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]
     cpu = facts.capabilities.find("host/cpu")
@@ -232,13 +232,14 @@ def read_vms(raw: libvirt.virConnect, facts: HostFacts, endpoint: str, options: 
             continue
         try:
             state = domain_state(domain)
+            if state.site in SITES_ELSEWHERE:
+                continue  # and libvirt would not give its XML before the migration ends
             root = parse(domain.XMLDesc())
         except libvirt.libvirtError as error:
             if is_code(error, "NO_DOMAIN"):
                 continue  # gone since it was listed
             raise
-        if state.site not in SITES_ELSEWHERE:
-            vms.append(vm_noun(root, state.power_state, facts, endpoint, shared))
+        vms.append(vm_noun(root, state.power_state, facts, endpoint, shared))
     return tuple(vms)
 
 

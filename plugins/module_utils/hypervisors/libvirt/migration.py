@@ -73,6 +73,8 @@ class Migrations:
         def prepare(raw: libvirt.virConnect) -> bool:
             domain = raw.lookupByUUIDString(order.vm_uuid)
             write_mark(domain, MOVE, mark)
+            if order.tuning.max_downtime_ms is not None:
+                domain.migrateSetMaxDowntime(max(1, round(order.tuning.max_downtime_ms)), 0)
             return bool(domain.isPersistent())
 
         persistent = self._connection.ask(prepare, "prepare the migration")
@@ -170,7 +172,7 @@ class Migrations:
         """Change the running job's bandwidth (whole MiB/s, at least 1) and longest downtime (ms)."""
         if tuning.throttle and not job.handle.get("auto_converge"):
             raise HypervisorFault(
-                f"Endpoint {self._connection.endpoint!r} cannot throttle a VM that started moving without auto-converge",
+                "A VM that started moving without auto-converge cannot be throttled",
                 advice="Allow auto-converge when the migration starts.",
             )
 
@@ -261,9 +263,7 @@ def _check_aborted(raw: libvirt.virConnect, vm_uuid: str) -> None:
         state = domain_state(raw.lookupByUUIDString(vm_uuid))
     except libvirt.libvirtError as error:
         if is_code(error, "NO_DOMAIN"):
-            raise HypervisorFault(
-                "The migration had ended before it could be aborted; the VM is gone from here"
-            ) from error
+            raise HypervisorFault("The migration was faster than the abort: the VM has left") from error
         raise
     if state.site != "here":
         raise HypervisorFault(f"After the abort the VM is {state.power_state} here")

@@ -76,8 +76,8 @@ def _job_name(domain: libvirt.virDomain) -> str:
     if operation is None:
         return ""
     prefix = "VIR_DOMAIN_JOB_OPERATION_"
-    names = {value: name for name, value in vars(libvirt).items() if name.startswith(prefix)}
-    return names.get(operation, str(operation)).removeprefix(prefix).lower().replace("_", " ")
+    names = {getattr(libvirt, name): name for name in dir(libvirt) if name.startswith(prefix)}
+    return str(names.get(operation, operation)).removeprefix(prefix).lower().replace("_", " ")
 
 
 def _disks(description: ET.Element) -> Iterator[tuple[str, ET.Element]]:
@@ -286,12 +286,13 @@ def _pool_of(disk: ET.Element, path: str, pools: Sequence[Pool]) -> Pool | None:
 def _memory_findings(subject: Subject, target: Target) -> Iterator[Finding]:
     memory = target.raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     free = memory["total"] / 1024 - used_memory_mib(memory) + target.held_mib
-    wanted = memory_mib(subject.description, "currentMemory") or memory_mib(subject.description, "memory")
-    if free < wanted + QEMU_OVERHEAD_MIB:
+    guest = memory_mib(subject.description, "currentMemory") or memory_mib(subject.description, "memory")
+    needed = guest + QEMU_OVERHEAD_MIB
+    if free < needed:
         yield Finding(
             "memory_short",
-            f"{target.name} has {free:.0f} MiB of memory free, {subject.name} needs {wanted + QEMU_OVERHEAD_MIB:.0f} MiB",
-            details={"free_mib": round(free), "needed_mib": round(wanted + QEMU_OVERHEAD_MIB)},
+            f"{target.name} has {free:.0f} MiB of memory free, {subject.name} needs {needed:.0f} MiB",
+            details={"free_mib": round(free), "needed_mib": round(needed)},
         )
 
 

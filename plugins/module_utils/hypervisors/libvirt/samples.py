@@ -120,7 +120,7 @@ def _total(stats: Mapping[str, Any], group: str, names: tuple[str, ...]) -> int 
     count = stats.get(f"{group}.count")
     if count is None:
         return None
-    return sum(stats.get(f"{group}.{index}.{name}", 0) for index in range(count) for name in names)
+    return sum(int(stats.get(f"{group}.{index}.{name}", 0)) for index in range(count) for name in names)
 
 
 #: What was used, by metric name; a metric that could not be told is absent.

@@ -21,7 +21,7 @@ SITES_ELSEWHERE = frozenset({"arriving", "left"})
 
 
 class DomainState(NamedTuple):
-    """``power_state`` as in the estate; ``site`` is here, arriving, left or nowhere; ``stalled`` when its post-copy has lost the connection."""
+    """``power_state`` as in the estate, ``site`` as above; ``stalled`` when its post-copy lost the connection."""
 
     power_state: str
     site: str

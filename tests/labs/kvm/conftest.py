@@ -1,0 +1,134 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One lab for all tests of a run, and empty hosts for each of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
+    EndpointUnreachable,
+    Job,
+    MoveOrder,
+    Progress,
+    Tuning,
+)
+
+from .guests import GuestSpec, Heartbeats, clear_guests, start_guest
+from .lab import Lab, LabHost
+from .packages import LabUnavailable
+
+MOVE_TIMEOUT_S = 90.0
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Three hosts that are up; skips where this machine cannot run them, and says why."""
+    lab = Lab(f"t{os.getpid()}")
+    try:
+        lab.up()
+    except LabUnavailable as exc:
+        lab.down()
+        pytest.skip(f"KVM lab: {exc}")
+    yield lab
+    lab.down()
+    assert not lab.state.exists()
+
+
+@pytest.fixture(scope="session")
+def all_beats(lab: Lab) -> Iterator[Heartbeats]:
+    with Heartbeats(lab) as heartbeats:
+        yield heartbeats
+
+
+@pytest.fixture(autouse=True)
+def _empty_hosts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Bring back what a test switched off, and remove every guest before and after it."""
+    if "lab" not in request.fixturenames:
+        yield
+        return
+    lab = request.getfixturevalue("lab")
+    clear_guests(lab)
+    yield
+    for host in lab.hosts:
+        host.boot()
+        host.restore_link()
+        host.shape_link(None)
+    clear_guests(lab)
+
+
+def endpoint_options(lab: Lab, host: LabHost, **options: object) -> dict[str, object]:
+    """Return the options by which a driver reaches a host of the lab."""
+    return {
+        "uri": host.uri,
+        "migration_uri": host.peer_uri,
+        "timeout_s": 20.0,
+        "shared_storage": [str(lab.shared)],
+        **options,
+    }
+
+
+@dataclass
+class Site:
+    """The lab as a test sees it: guests to start, drivers to ask, heartbeats to listen to."""
+
+    lab: Lab
+    beats: Heartbeats
+    drivers: list[LibvirtDriver]
+
+    def start(self, spec: GuestSpec, host: int = 0) -> GuestSpec:
+        """Start a guest and wait for its heartbeat."""
+        self.beats.forget(spec.name)
+        start_guest(self.lab, self.lab.hosts[host], spec)
+        self.beats.next_beat(spec.name)
+        return spec
+
+    def order(self, spec: GuestSpec, to: int = 1, **options: object) -> MoveOrder:
+        """Return an order to move a guest to a host."""
+        tuning = Tuning(bandwidth_mib_s=options.pop("bandwidth_mib_s", None), max_downtime_ms=300.0)  # type: ignore[arg-type]
+        return MoveOrder(spec.uuid, self.lab.hosts[to].uuid, "reservation-1", tuning, **options)  # type: ignore[arg-type]
+
+    def await_phase(self, job: Job, *phases: str, source: int = 0, timeout_s: float = MOVE_TIMEOUT_S) -> Progress:
+        """Follow a job until it is in one of the phases; endpoints that are away for a moment are asked again."""
+        deadline = time.monotonic() + timeout_s
+        last: object = None
+        while time.monotonic() < deadline:
+            try:
+                last = progress = self.drivers[source].progress(job)
+                if progress.phase in phases:
+                    return progress
+                assert not progress.finished, progress
+            except EndpointUnreachable as exc:
+                last = exc
+            time.sleep(0.1)
+        raise AssertionError(f"not {' or '.join(phases)} after {timeout_s:g} s: {last}")
+
+    def running_on(self, spec: GuestSpec) -> list[int]:
+        """Return the numbers (0...) of the hosts on which the guest runs."""
+        found = []
+        for number, driver in enumerate(self.drivers):
+            if any(seen.active and seen.power_state == "running" for seen in driver.locate(spec.uuid)):
+                found.append(number)
+        return found
+
+    def assert_well(self, spec: GuestSpec, on: int, since_s: float) -> None:
+        """Check from outside that one intact copy of the guest runs, and that it runs on host ``on``."""
+        self.beats.next_beat(spec.name)
+        life = self.beats.life(spec.name, since_s)
+        assert (life.reruns, life.bad_pages, life.io_errors) == (0, 0, 0)
+        assert self.running_on(spec) == [on]
+
+
+@pytest.fixture
+def site(lab: Lab, all_beats: Heartbeats) -> Iterator[Site]:
+    drivers = [LibvirtDriver(host.name, endpoint_options(lab, host)) for host in lab.hosts]
+    for driver in drivers:
+        driver.connect()
+    yield Site(lab, all_beats, drivers)
+    for driver in drivers:
+        driver.close()
