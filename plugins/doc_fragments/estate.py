@@ -100,6 +100,16 @@ options:
       pkipath:
         description: For V(libvirt) over TLS, the folder with C(cacert.pem), C(clientcert.pem) and C(clientkey.pem).
         type: path
+      sasl_username:
+        description:
+          - For V(libvirt) over TCP or TLS with SASL, whom to log in as.
+          - Falls back to the environment variable E(FORESIGHT_LIBVIRT_USERNAME).
+        type: str
+      sasl_password:
+        description:
+          - For V(libvirt) over TCP or TLS with SASL, that user's password.
+          - Falls back to the environment variable E(FORESIGHT_LIBVIRT_PASSWORD).
+        type: str
       migration_mode:
         description:
           - For V(libvirt), who carries a migration to this host out.

@@ -33,6 +33,8 @@ ENDPOINT: dict[str, Any] = {
     "known_hosts": {"type": "path"},
     "known_hosts_verify": {"type": "str", "choices": ["normal", "auto", "ignore"]},
     "pkipath": {"type": "path"},
+    "sasl_username": {"type": "str", "fallback_env": "FORESIGHT_LIBVIRT_USERNAME"},
+    "sasl_password": {"type": "str", "no_log": True, "fallback_env": "FORESIGHT_LIBVIRT_PASSWORD"},
     "migration_mode": {"type": "str", "choices": ["p2p", "direct"], "default": "p2p"},
     "migration_uri": {"type": "str"},
     "migration_address": {"type": "str"},

@@ -45,7 +45,7 @@ def connection_uri(options: Mapping[str, Any]) -> str:
             advice="Give one such as qemu+ssh://root@kvm1.example.com/system.",
         )
     if parts.password is not None:
-        raise InvalidOption("endpoints.uri", "a URI must not hold a password", advice="Use the password option.")
+        raise InvalidOption("endpoints.uri", "a URI must not hold a password", advice="Use sasl_password.")
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in URI_PARAMETERS:
         if options.get(name):
@@ -68,7 +68,7 @@ class Connection:
         self.uri = connection_uri(options)
         self.timeout_s = float(options.get("timeout_s") or 60.0)
         self._readonly = bool(options.get("readonly"))
-        self._credentials = (options.get("username"), options.get("password"))
+        self._credentials = (options.get("sasl_username"), options.get("sasl_password"))
         self._raw: Any = None
         self._lock = threading.Lock()
 

@@ -52,7 +52,7 @@ def connect_fault(error: libvirt.libvirtError, endpoint: str, uri: str) -> Fores
     if is_code(error, "AUTH_FAILED", "AUTH_CANCELLED", "AUTH_UNAVAILABLE") or any(p in lowered for p in _REFUSED):
         return LoginRefused(
             f"Endpoint {endpoint!r}: {uri} refused the login: {text}",
-            advice="Check username, password, keyfile, and the polkit rule for that user on the host.",
+            advice="Check sasl_username, sasl_password, keyfile, and the polkit rule for that user on the host.",
             details=details,
         )
     if is_code(error, "NO_SUPPORT", "NO_CONNECT", "CONFIG_UNSUPPORTED", "INVALID_ARG"):
