@@ -138,6 +138,16 @@ class Estate:
         with self.driver() as driver:
             return sorted(hold.reservation_id for hold in driver.list_holds())
 
+    def reservation(self, reservation_id: str) -> Reservation:
+        """Return one reservation as the ledger has it."""
+        with open_ledger(self.ledger_url, actor="test") as ledger:
+            return ledger.get(reservation_id)
+
+    def guarantee(self, vm: str = VM) -> Resources:
+        """Return what the hypervisor guarantees the VM."""
+        with self.driver() as driver:
+            return next(found.guaranteed for found in driver.inventory().vms if found.uuid == vm)
+
     def reservations(self) -> dict[str, str]:
         """Return the state of every reservation."""
         with open_ledger(self.ledger_url, actor="test") as ledger:
