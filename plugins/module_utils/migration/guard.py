@@ -24,9 +24,13 @@ RENEW_SHARE = 0.5
 RUNG_INTERVAL_S = 2.0
 #: Seconds without a new round after which the next rung is taken all the same.
 PATIENCE_S = 10.0
-#: Once nothing is left to try: rounds that do not shrink, or seconds, before giving up.
-GIVE_UP_ROUNDS = 8
+#: Once nothing is left to try: rounds that do not shrink before giving up. A throttle goes on tightening by itself:
+#: QEMU's takes two rounds for each of the nine steps from 20 to 99 percent.
+GIVE_UP_ROUNDS = 6
+GIVE_UP_ROUNDS_THROTTLED = 24
+#: The same in seconds where the platform does not count rounds.
 GIVE_UP_S = 60.0
+GIVE_UP_THROTTLED_S = 300.0
 #: Seconds without one byte moved after which pre-copy is given up.
 STALL_LIMIT_S = 60.0
 #: The same while the platform still prepares the move; it may queue it behind others.
@@ -195,6 +199,15 @@ def _recover_bandwidth(look: _Look) -> Action | None:
     )  # fmt: skip
 
 
+def _planned_switch(look: _Look) -> Action | None:
+    """Switch to post-copy after the first round when that is the strategy: waiting would only send pages twice."""
+    if not look.seen.ladder.post_copy_planned or not look.seen.ladder.can_post_copy:
+        return None
+    if (look.progress.iteration or 0) < 2:
+        return None
+    return Action("post_copy", "post_copy_planned", "the first round is over; switching to post-copy as planned")
+
+
 def _climb(look: _Look) -> Action | None:
     """Take the next rung when the move would not end, or not in time."""
     ladder = look.seen.ladder
@@ -207,10 +220,17 @@ def _climb(look: _Look) -> Action | None:
     rung = _next_rung(look, trouble)
     if rung is not None:
         return rung
-    rounds = ladder.stalled_rounds - ladder.stalled_rounds_at_rung
-    if rounds >= GIVE_UP_ROUNDS or waited_s >= GIVE_UP_S:
+    if _hopeless(ladder, waited_s):
         return Action("abort", "not_converging", f"{trouble}, and every allowed means is in use")
     return None
+
+
+def _hopeless(ladder: Ladder, waited_s: float) -> bool:
+    """Return whether the last rung has had all the time that it may need."""
+    if ladder.iteration is None:
+        return waited_s >= (GIVE_UP_THROTTLED_S if ladder.throttled else GIVE_UP_S)
+    rounds = ladder.stalled_rounds - ladder.stalled_rounds_at_rung
+    return rounds >= (GIVE_UP_ROUNDS_THROTTLED if ladder.throttled else GIVE_UP_ROUNDS)
 
 
 def _next_rung(look: _Look, trouble: str) -> Action | None:
@@ -368,6 +388,7 @@ _BEFORE_HAND_OVER = (
     _stall,
     _keep_lease,
     _outgrown,
+    _planned_switch,
     _relieve,
     _climb,
     _recover_bandwidth,

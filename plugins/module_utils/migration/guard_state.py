@@ -20,7 +20,8 @@ class Ladder:
     ``cap_mib_s`` is the bandwidth that the move may use at most, ``bandwidth_mib_s`` what is set now.
     ``max_downtime_ms`` is set now and may rise to ``downtime_ceiling_ms``. ``moved`` is how much had been sent (MiB, or
     percent where only that is told) when it last grew, at ``moved_ts``. The ``can_*`` say which means the platform has
-    and the user allows. Times are Unix seconds of the estate's clock.
+    and the user allows; ``post_copy_planned`` that the strategy counts on it. Times are Unix seconds of the estate's
+    clock.
     """
 
     cap_mib_s: float
@@ -31,6 +32,7 @@ class Ladder:
     can_set_downtime: bool = False
     can_throttle: bool = False
     can_post_copy: bool = False
+    post_copy_planned: bool = False
     throttled: bool = False
     post_copy: bool = False
     moved: float = 0.0

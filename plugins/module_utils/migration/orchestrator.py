@@ -115,7 +115,7 @@ class Orchestrator:
         self._renew_lease(move)
         source = self._fleet.driver(flight.endpoint)
         basis = measure_basis(move, self._fleet, measure=False)
-        ladder = ladder_for(move, basis, source.capabilities(), None, self._clock.now())
+        ladder = ladder_for(move, basis, source.capabilities(), self._clock.now())
         return self._see_to_the_end(move, flight.job, ladder, adopted=True)
 
     def _after_failed_start(self, move: Move, error: ForesightError) -> Moved:

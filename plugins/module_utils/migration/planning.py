@@ -24,7 +24,7 @@ from . import precheck
 from .guard import downtime_ceiling
 from .guard_state import Ladder
 from .move import Check, Move
-from .strategy import Choice, choose_strategy
+from .strategy import Choice, Strategy, choose_strategy
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float, job: Job 
     order = order_for(move, choice, basis, able)
     checks += precheck.attempt("preflight", lambda: precheck.check_preflight(move, fleet, order or plain_order(move)))
     checks += precheck.check_duration(move, choice, now_ts)
-    ladder = ladder_for(move, basis, able, order, now_ts) if order is not None else None
+    ladder = ladder_for(move, basis, able, now_ts, choice.strategy, order) if order is not None else None
     return Plan(tuple(checks), choice, basis, order, ladder)
 
 
@@ -152,7 +152,7 @@ def order_for(move: Move, choice: Choice, basis: Basis, able: Capabilities) -> M
             max_downtime_ms=_first_downtime(basis, strategy.prediction) if able.downtime_limit else None,
         ),
         auto_converge=strategy.auto_converge,
-        post_copy=strategy.post_copy,
+        post_copy=strategy.post_copy_armed,
         compression=strategy.compression,
         parallel_connections=strategy.parallel_connections,
         storage_copy=plain.storage_copy,
@@ -160,8 +160,15 @@ def order_for(move: Move, choice: Choice, basis: Basis, able: Capabilities) -> M
     )
 
 
-def ladder_for(move: Move, basis: Basis, able: Capabilities, order: MoveOrder | None, now_ts: float) -> Ladder:
-    """Return the ladder with which the guard begins; ``order`` None: the move was found in flight."""
+def ladder_for(
+    move: Move,
+    basis: Basis,
+    able: Capabilities,
+    now_ts: float,
+    strategy: Strategy | None = None,
+    order: MoveOrder | None = None,
+) -> Ladder:
+    """Return the ladder with which the guard begins; without ``strategy`` and ``order`` for a move found in flight."""
     ceiling_ms = basis.demand.max_downtime_ms
     first_ms = order.tuning.max_downtime_ms if order is not None else None
     means = move.terms.means
@@ -174,6 +181,7 @@ def ladder_for(move: Move, basis: Basis, able: Capabilities, order: MoveOrder | 
         can_set_downtime=able.downtime_limit,
         can_throttle=able.auto_converge and "auto_converge" in means,
         can_post_copy=able.post_copy and "post_copy" in means,
+        post_copy_planned=strategy is not None and strategy.post_copy,
         throttled=order is not None and order.auto_converge,
         moved_ts=now_ts,
         tuned_ts=now_ts,

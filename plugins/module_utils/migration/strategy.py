@@ -31,12 +31,16 @@ ARM_THROTTLE_RATIO = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A way to move, with its prediction. ``violations`` names the SLA limits that it is predicted to break."""
+    """A way to move, with its prediction. ``violations`` names the SLA limits that it is predicted to break.
+
+    ``post_copy`` counts on a switch after the first round; ``post_copy_armed`` only makes one possible.
+    """
 
     name: str
     prediction: MigrationCost
     auto_converge: bool = False
     post_copy: bool = False
+    post_copy_armed: bool = False
     compression: bool = False
     parallel_connections: int = 0
     violations: tuple[str, ...] = ()
@@ -152,7 +156,7 @@ def _armed(chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities
     return replace(
         chosen,
         auto_converge=chosen.auto_converge or (close and capabilities.auto_converge and "auto_converge" in means),
-        post_copy=capabilities.post_copy and "post_copy" in means,
+        post_copy_armed=capabilities.post_copy and "post_copy" in means,
     )
 
 
