@@ -113,6 +113,8 @@ class PrometheusClient:
                 body = answer.read(_LARGEST_ANSWER_BYTES + 1)
                 if len(body) > _LARGEST_ANSWER_BYTES:
                     raise AnswerTooLarge
+                if answer.length:  # a read with a limit does not notice by itself
+                    raise http.client.IncompleteRead(body, answer.length)
                 return answer.status, dict(answer.headers), body
         except urllib.error.HTTPError as answer:
             with answer:
