@@ -36,7 +36,7 @@ func newTLS(path string) (*tls.Config, error) {
 		return nil, err
 	}
 	leaf := certificate(2, "vcenter.test")
-	leaf.DNSNames = []string{"localhost", "vcenter.test"}
+	leaf.DNSNames = []string{"vcenter.test"}
 	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	leaf.KeyUsage = x509.KeyUsageDigitalSignature
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}

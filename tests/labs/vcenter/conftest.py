@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver
+
     from .lab import VCenter
 
     Start = Callable[..., VCenter]
@@ -54,3 +56,12 @@ def vcenter(start: Start) -> VCenter:
 def stock(start: Start) -> VCenter:
     """The simulator as govmomi ships it."""
     return start("-stock")
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., VmwareDriver]]:
+    """A function that returns a connected driver for a lab; it is closed with the test."""
+    from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver
+
+    with ExitStack() as stack:
+        yield lambda lab, **changes: stack.enter_context(VmwareDriver("vc", lab.endpoint(**changes)))

@@ -77,7 +77,7 @@ class VCenter:
             "password": self.password,
             "validate_certs": True,
             "ca_path": self.ca,
-            "timeout_s": 20.0,
+            "timeout_s": 60.0,
             **changes,
         }
 

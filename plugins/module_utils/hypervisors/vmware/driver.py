@@ -44,6 +44,7 @@ class VmwareDriver(Driver):
         super().__init__(name, options)
         self._session = Session(name, Address.from_options(options), self.clock)
         self._catalogue: Catalogue | None = None
+        self._everyone: list[Entity] | None = None
 
     def connect(self) -> None:
         self._session.connect()
@@ -58,11 +59,10 @@ class VmwareDriver(Driver):
         return read_inventory(self._session)
 
     def read(self, previous: Mapping[str, Any]) -> Reading:
-        everyone = entities(self._session)
-        return Reading(samples=read_latest(self._session, self._counters(), everyone))
+        return Reading(samples=read_latest(self._session, self._counters(), self._entities()))
 
     def history(self, since_ts: float, until_ts: float) -> Iterator[Samples]:
-        return read_history(self._session, self._counters(), since_ts, until_ts)
+        return read_history(self._session, self._counters(), self._entities(), since_ts, until_ts)
 
     def locate(self, vm_uuid: str) -> tuple[Whereabouts, ...]:
         vm = find_vm(self._session, vm_uuid)
@@ -147,3 +147,9 @@ class VmwareDriver(Driver):
         if self._catalogue is None:
             self._catalogue = read_catalogue(self._session)
         return self._catalogue
+
+    def _entities(self) -> list[Entity]:
+        """Return the hosts and VMs that have figures, as of the first time they were asked for."""
+        if self._everyone is None:
+            self._everyone = entities(self._session)
+        return self._everyone

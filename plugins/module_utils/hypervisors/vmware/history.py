@@ -73,13 +73,14 @@ def entities(session: Session) -> list[Entity]:
     return found
 
 
-def read_history(session: Session, catalogue: Catalogue, since_ts: float, until_ts: float) -> Iterator[Samples]:
-    """Yield what was recorded between the two times, a batch of entities at a time; each moment once.
+def read_history(
+    session: Session, catalogue: Catalogue, everyone: Sequence[Entity], since_ts: float, until_ts: float
+) -> Iterator[Samples]:
+    """Yield what was recorded of ``everyone`` between the two times, a batch of entities at a time; each moment once.
 
     Samples carry the time at which they begin; those that begin after ``since_ts`` are returned, so that the time of
     the last one is where the next call goes on.
     """
-    everyone = entities(session)
     rolled_up_limit = query_limit(session)
     until_ts = math.floor(until_ts / MINUTE_S) * MINUTE_S
     for span in spans(session.server_now_ts(), since_ts, until_ts, _kept_intervals(session)):

@@ -60,3 +60,16 @@ def reference(session: Session, kind: str, moid: str) -> Any:
 def host_of(record: Record) -> str:
     """Return the id of the host that a VM record with ``runtime.host`` is on, "" for none."""
     return moid_of(record.get("runtime.host")) or ""
+
+
+def entry_pool(session: Session, source: Any, destination: Any) -> Any:
+    """Return the pool in which a VM from host ``source`` is to arrive on host ``destination``.
+
+    That is the root pool of the destination's cluster, or None within one cluster, where the VM keeps its pool.
+    """
+    left = read_host(session, moid_of(source) or "", ["parent"])
+    owner = read_host(session, moid_of(destination) or "", ["parent"]).get("parent")
+    if moid_of(left.get("parent")) == moid_of(owner):
+        return None
+    record = read_one(session, owner, ["resourcePool"])
+    return record.get("resourcePool") if record is not None else None

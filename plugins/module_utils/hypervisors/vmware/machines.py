@@ -21,7 +21,6 @@ VM_PATHS = (
     "datastore",
     "resourcePool",
     "customValue",
-    "disabledMethod",
     "config.instanceUuid",
     "config.uuid",
     "config.template",
@@ -82,7 +81,6 @@ def vm_from(
             "cpu_limit_mhz": _limit(record.get("config.cpuAllocation.limit")),
             "memory_limit_mib": _limit(record.get("config.memoryAllocation.limit")),
             "active_memory_mib": record.get("summary.quickStats.guestMemoryUsage"),
-            "relocation_disabled": "RelocateVM_Task" in (record.get("disabledMethod") or ()),
         },
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..protocol import HypervisorFault, Job, MoveOrder, Progress
 from .faults import fault_text
 from .holds import find_all, hold_pool
-from .lookup import host_of, read_host, read_vm, reference
+from .lookup import entry_pool, host_of, read_host, read_vm, reference
 from .properties import moid_of, read_one
 from .sdk import pyvmomi
 from .session import Session
@@ -96,21 +96,10 @@ def _spec(session: Session, order: MoveOrder, source: Any, pool: Any) -> Any:
     host = reference(session, "HostSystem", order.destination_host_id)
     spec = pyvmomi.vim.vm.RelocateSpec(host=host, pool=pool)
     if pool is None:
-        spec.pool = _pool_elsewhere(session, source, host)
+        spec.pool = entry_pool(session, source, host)
     if order.storage_copy and order.storages:
         spec.datastore = _datastore(session, order.destination_host_id, order.storages)
     return spec
-
-
-def _pool_elsewhere(session: Session, source: Any, destination: Any) -> Any:
-    """Return the root pool of the destination, or None where it is on the same cluster and the VM keeps its pool."""
-    left = read_one(session, source, ["parent"])
-    entered = read_host(session, moid_of(destination) or "", ["parent"])
-    owner = entered.get("parent")
-    if left is not None and moid_of(left.get("parent")) == moid_of(owner):
-        return None
-    record = read_one(session, owner, ["resourcePool"])
-    return record.get("resourcePool") if record is not None else None
 
 
 def _datastore(session: Session, host_id: str, names: Sequence[str]) -> Any:
@@ -151,7 +140,7 @@ def _phase(state: TaskState) -> str:
         return "precopy"
     if state.state == "success":
         return "done"
-    return "aborted" if isinstance(state.error, pyvmomi.vim.fault.RequestCanceled) else "failed"
+    return "aborted" if isinstance(state.error, pyvmomi.vmodl.fault.RequestCanceled) else "failed"
 
 
 def _error(state: TaskState) -> str:

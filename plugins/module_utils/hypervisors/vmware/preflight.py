@@ -10,7 +10,7 @@ from typing import Any
 from ..protocol import Finding, HypervisorFault, MoveOrder
 from .clusters import rival_balancer
 from .faults import fault_name, fault_text
-from .lookup import HostNotHere, host_of, read_host, read_vm
+from .lookup import HostNotHere, entry_pool, read_host, read_vm
 from .machines import pinning_devices
 from .migration import RELOCATIONS
 from .properties import Record, moid_of, read_one
@@ -121,7 +121,7 @@ def _of_checker(session: Session, vm: Record, host: Record, order: MoveOrder) ->
     """Yield what vCenter's own two checks say: compatibility of the hosts, then of this very relocation."""
     checker = session.content.vmProvisioningChecker
     machine, target = vm.reference, host.reference
-    spec = pyvmomi.vim.vm.RelocateSpec(host=target, pool=_root_pool(session, vm, host))
+    spec = pyvmomi.vim.vm.RelocateSpec(host=target, pool=entry_pool(session, vm.get("runtime.host"), target))
     yield from _ask(
         session,
         "compatibility",
@@ -148,16 +148,6 @@ def _ask(session: Session, what: str, doing: str, question: Callable[[], Any]) -
 def _findings(code: str, faults: Iterable[Any] | None, *, blocking: bool) -> Iterator[Finding]:
     for fault in faults or ():
         yield Finding(code, fault_text(fault), blocking, {"fault": fault_name(fault)})
-
-
-def _root_pool(session: Session, vm: Record, host: Record) -> Any:
-    """Return the destination's root pool where the VM has to leave its own, else None."""
-    source = read_host(session, host_of(vm), ["parent"])
-    owner = host.get("parent")
-    if moid_of(source.get("parent")) == moid_of(owner):
-        return None
-    record = read_one(session, owner, ["resourcePool"])
-    return record.get("resourcePool") if record is not None else None
 
 
 def _missing(needed: Iterable[Any] | None, offered: Iterable[Any] | None) -> list[str]:

@@ -170,7 +170,6 @@ class Session:
         with self._renewal:
             if self._logins != login or self._stub is None:
                 return
-            self._stub.SetSessionId(None)  # vCenter refuses a login that carries an old session's cookie
             self.content.sessionManager.Login(self.address.username, self.address.password, None)
             self._logins += 1
 
