@@ -92,13 +92,17 @@ class WindowScenarios:
                 if (rows := [self._rows[key] for key in group if key.metric == metric and key in self._rows])
             }
             if rows_of:
-                sums = np.stack([self.scale[rows] @ self.history[rows] for rows in rows_of.values()])
-                answer[list(rows_of)] += sums.astype(np.float32) @ self._mean_weights(column)
+                sums = np.stack([self._summed(rows) for rows in rows_of.values()])
+                answer[list(rows_of)] += sums @ self._mean_weights(column)
         for place, group in enumerate(groups):
             for key in group if self.additions else ():
                 if key in self.additions:
                     answer[place] += self.additions[key]
         return self._maxima(answer)
+
+    def _summed(self, rows: list[int]) -> NDArray[np.float32]:
+        """Return the sum of those series at every history step, in the metric's unit."""
+        return np.asarray(self.scale[rows].astype(np.float32) @ self.history[rows], np.float32)
 
     def _mean_weights(self, column: int) -> NDArray[np.float32]:
         """Return what each history step contributes to the mean of each step ahead, (history steps, steps ahead)."""
@@ -116,8 +120,7 @@ class WindowScenarios:
         for column, metric in enumerate(self.metrics):
             rows = [self._rows[key] for key in known if key.metric == metric]
             if rows:
-                summed = (self.scale[rows] @ self.history[rows]).astype(np.float32)
-                paths += summed[index] * self.multipliers[:, column, None]
+                paths += self._summed(rows)[index] * self.multipliers[:, column, None]
         for key in known:
             if key in self.additions:
                 paths += self.additions[key]

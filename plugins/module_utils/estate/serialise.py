@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import ForesightError
 
 T = TypeVar("T")
+_Restorer = Callable[[Any], Any]
 
 
 class BadArtefact(ForesightError):
@@ -43,17 +44,40 @@ def from_data(cls: type[T], data: Any) -> T:
     """
     if not isinstance(data, Mapping):
         raise BadArtefact(f"expected an object for {cls.__name__}, found {type(data).__name__}")
-    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable, TypeVar hides it
     try:
-        return cls(**{name: _restore(hint, data[name]) for name, hint in hints.items() if name in data})
-    except (TypeError, ValueError) as exc:
+        restored = {
+            name: data[name] if restore is None else restore(data[name])
+            for name, restore in _field_restorers(cls)  # type: ignore[arg-type]  # a class is hashable, TypeVar hides it
+            if name in data
+        }
+        return cls(**restored)
+    except (AttributeError, TypeError, ValueError) as exc:
         raise BadArtefact(f"not a valid {cls.__name__}: {exc}") from exc
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def _field_restorers(cls: type) -> tuple[tuple[str, _Restorer | None], ...]:
+    """Return per field what turns its data into its value, None where they are the same.
+
+    They are made once per class: an estate has tens of thousands of objects, and type hints are slow to read.
+    """
     hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls) if field.init}
+    return tuple((field.name, _restorer(hints[field.name])) for field in fields(cls) if field.init)
+
+
+def _restorer(hint: Any) -> _Restorer | None:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _optional(_restorer(_required(arguments)))
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return _fixed(tuple(_restorer(kind) for kind in arguments))
+    if origin in (tuple, frozenset, set):
+        return _collection(tuple if origin is tuple else frozenset, _restorer(arguments[0]))
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping(_restorer(arguments[1]))
+    if is_dataclass(hint) and isinstance(hint, type):
+        return partial(from_data, hint)
+    return None
 
 
 def _required(alternatives: tuple[Any, ...]) -> Any:
@@ -61,18 +85,19 @@ def _required(alternatives: tuple[Any, ...]) -> Any:
     return next(kind for kind in alternatives if kind is not NoneType)
 
 
-def _restore(hint: Any, value: Any) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return None if value is None else _restore(_required(arguments), value)
-    if origin is tuple:
-        if arguments[-1] is Ellipsis:
-            return tuple(_restore(arguments[0], item) for item in value)
-        return tuple(_restore(kind, item) for kind, item in zip(arguments, value, strict=True))
-    if origin in (frozenset, set):
-        return frozenset(_restore(arguments[0], item) for item in value)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return {key: _restore(arguments[1], item) for key, item in value.items()}
-    if is_dataclass(hint) and isinstance(hint, type):
-        return from_data(hint, value)
-    return value
+def _optional(restore: _Restorer | None) -> _Restorer | None:
+    return None if restore is None else lambda value: None if value is None else restore(value)
+
+
+def _fixed(kinds: tuple[_Restorer | None, ...]) -> _Restorer:
+    return lambda value: tuple(
+        item if restore is None else restore(item) for restore, item in zip(kinds, value, strict=True)
+    )
+
+
+def _collection(kind: Callable[[Iterable[Any]], Any], restore: _Restorer | None) -> _Restorer:
+    return kind if restore is None else lambda value: kind(map(restore, value))
+
+
+def _mapping(restore: _Restorer | None) -> _Restorer:
+    return lambda value: {key: item if restore is None else restore(item) for key, item in value.items()}

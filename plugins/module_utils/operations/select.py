@@ -10,7 +10,7 @@ from typing import Any
 
 from ..clock import to_iso
 from ..errors import ForesightError, InvalidOption
-from ..estate.forecast import Forecast
+from ..estate.forecast import Scenarios
 from ..estate.nouns import Host, Sla, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import DEFAULT_LIMITS, RESOURCES, Resources
@@ -85,20 +85,20 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
     with Fleet(request.endpoints) as fleet:
         now_ts = fleet.clock.now()
         estate, vm, warnings = _find_now(snapshot, snapshot.find_vm(request.vm, request.vm_endpoint), fleet)
-        forecast = workspace.forecasts.read(request.forecast_id, keys=demand_keys(vm))
+        scenarios = workspace.forecasts.scenarios(request.forecast_id)
         question = Question(
             vm=vm,
             estate=estate,
-            scenarios=workspace.forecasts.scenarios(request.forecast_id),
-            origin_ts=forecast.origin_ts,
+            scenarios=scenarios,
+            origin_ts=workspace.forecasts.origin_ts(request.forecast_id),
             now_ts=now_ts,
-            window_s=_window_s(request.window_hours, forecast),
+            window_s=_window_s(request.window_hours, scenarios),
             policy=chosen_policy,
             predict_move=_predictor(vm, sla),
             reservations=_reservations(request, estate, now_ts),
             sla=sla,
             limits=limits,
-            threshold_need=_need(vm, forecast),
+            threshold_need=_need(workspace, request, vm) if chosen_policy.is_threshold else Resources(),
             allowed_hosts=_allowed(estate, request.filter),
             min_gain=request.min_gain,
             cooldown_s=request.cooldown_minutes * 60.0,
@@ -128,9 +128,9 @@ def _limits(given: Mapping[str, float]) -> dict[str, float]:
     return limits
 
 
-def _window_s(hours: float | None, forecast: Forecast) -> float:
+def _window_s(hours: float | None, scenarios: Scenarios) -> float:
     if hours is None:
-        return forecast.horizon_steps * float(forecast.step_s)
+        return scenarios.horizon_steps * float(scenarios.step_s)
     if not 0 < hours <= 24:
         raise InvalidOption("window_hours", f"{hours!r} is not above 0 and at most 24")
     return hours * 3600.0
@@ -186,8 +186,9 @@ def _reservations(request: SelectRequest, estate: Estate, now_ts: float) -> tupl
         return ledger.find(states=("active", "consumed"), start_ts=min(estate.taken_ts, now_ts), now_ts=now_ts)
 
 
-def _need(vm: Vm, forecast: Forecast) -> Resources:
+def _need(workspace: Workspace, request: SelectRequest, vm: Vm) -> Resources:
     """Return the VM's highest demand over the horizon at `NEED_LEVEL`; what it uses now where that is not forecast."""
+    forecast = workspace.forecasts.read(request.forecast_id, keys=demand_keys(vm))
     column = forecast.peak_levels.index(NEED_LEVEL)
     peaks = {key: float(forecast.peak_quantiles[row, column]) for row, key in enumerate(forecast.keys)}
     return Resources(*(peaks.get(key, stand_in(vm, key.metric)) for key in demand_keys(vm)))

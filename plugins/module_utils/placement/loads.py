@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
-from ..estate.resources import RESOURCES
+from ..estate.resources import RESOURCES, Resources
 from ..estate.series import SeriesKey
 from ..libraries import library
 from .question import Question
@@ -160,10 +160,8 @@ def own_load(host: Host, residents: Sequence[Vm]) -> NDArray[np.float32]:
     """Return the host's load that is not its VMs', per resource; 0 where it cannot be told apart."""
     if host.used is None or any(vm.used is None for vm in residents):
         return np.zeros(len(RESOURCES), np.float32)
-    uses = np.array([tuple(vm.used) for vm in residents if vm.used is not None], np.float64)
-    rest = np.array(tuple(host.used)) - (uses.sum(axis=0) if len(uses) else 0.0)
-    own: NDArray[np.float32] = np.maximum(rest, 0.0).astype(np.float32)
-    return own
+    used = sum((vm.used for vm in residents if vm.used is not None), Resources())
+    return np.array(tuple((host.used - used).maximum(Resources())), np.float32)
 
 
 def capacities(hosts: Sequence[Host]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..estate.forecast import Forecast
 from ..estate.series import SeriesKey
 from ..libraries import library
+from .arrow_numbers import numbers
 from .metric_file import SeriesIndex, coded_names, group_bounds, noticing_damage
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ def read_bands(
     bands = np.full((len(keys), steps, len(columns)), np.nan, np.float32)
     origin_ms = round(origin_ts * 1000)
     for batch, series, wanted in _wanted_batches(source, keys, ["ts", *columns]):
-        ms = batch.column("ts").cast(pa.int64()).to_numpy(zero_copy_only=False)[wanted]
+        ms = numbers(batch.column("ts").cast(pa.int64()))[wanted]
         step = (ms - origin_ms) // (step_s * 1000)
         for at, name in enumerate(columns):
-            bands[series, step, at] = batch.column(name).to_numpy(zero_copy_only=False)[wanted]
+            bands[series, step, at] = numbers(batch.column(name))[wanted]
     return bands
 
 
@@ -87,7 +88,7 @@ def read_peaks(source: Any, keys: Sequence[SeriesKey], levels: Sequence[float]) 
     peaks = np.full((len(keys), len(columns)), np.nan, np.float32)
     for batch, series, wanted in _wanted_batches(source, keys, columns):
         for at, name in enumerate(columns):
-            peaks[series, at] = batch.column(name).to_numpy(zero_copy_only=False)[wanted]
+            peaks[series, at] = numbers(batch.column(name))[wanted]
     return peaks
 
 

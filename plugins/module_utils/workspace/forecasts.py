@@ -19,7 +19,7 @@ from .forecast_tables import read_bands, read_peaks, write_bands, write_peaks
 from .metric_file import DamagedFile
 from .names import check_id
 from .records import read_json, write_json
-from .scenario_file import read_scenarios, write_scenarios
+from .scenario_file import SCENARIO_PLAN, read_scenarios, write_scenarios
 
 FOLDER = "forecasts"
 LATEST = "latest"
@@ -39,7 +39,7 @@ class Forecasts:
         order = sorted(range(len(forecast.keys)), key=forecast.keys.__getitem__)
         self._files.write(f"{folder}/steps.parquet", write_bands(forecast, order))
         self._files.write(f"{folder}/peaks.parquet", write_peaks(forecast, order))
-        write_scenarios(self._files, folder, forecast.scenarios)
+        write_scenarios(self._files, folder, forecast.scenarios, forecast.origin_ts)
         write_json(self._files, f"{folder}/{_META}", _meta(forecast_id, forecast, order))
 
     def read(self, forecast_id: str, keys: Iterable[SeriesKey] | None = None) -> Forecast:
@@ -83,6 +83,12 @@ class Forecasts:
         folder = self._existing(forecast_id)
         with self._reading(folder):
             return read_scenarios(self._files, folder, None if keys is None else set(keys))
+
+    def origin_ts(self, forecast_id: str) -> float:
+        """Return when the forecast begins, in Unix seconds, without reading any of it."""
+        folder = self._existing(forecast_id)
+        with self._reading(folder):
+            return float(read_json(self._files, f"{folder}/{SCENARIO_PLAN}")["origin_ts"])
 
     def exists(self, forecast_id: str) -> bool:
         """Return whether a finished forecast has that id."""

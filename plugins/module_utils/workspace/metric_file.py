@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..estate.series import SeriesKey
 from ..libraries import library
+from .arrow_numbers import numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,7 +173,7 @@ class CodedNames:
     def of(cls, column: Any) -> CodedNames:
         """Take an Arrow column of strings, dictionary-encoded or not."""
         coded = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
-        return cls(coded.indices.to_numpy(zero_copy_only=False), coded.dictionary.to_pylist())
+        return cls(numbers(coded.indices), coded.dictionary.to_pylist())
 
 
 def coded_names(batch: Any) -> tuple[CodedNames, CodedNames, CodedNames]:
@@ -249,9 +250,9 @@ def read_rows(source: Any, day: int, index: SeriesIndex, first_ms: int = 0, end_
     parts: list[Rows] = []
     for batch in _batches(source, index, COLUMNS):
         series = index.numbers(*coded_names(batch))
-        ms = batch.column("ts").cast(pa.int64()).to_numpy(zero_copy_only=False) - day * MS_PER_DAY
+        ms = numbers(batch.column("ts").cast(pa.int64())) - day * MS_PER_DAY
         wanted = (series >= 0) & (ms >= first_ms) & (ms < end_ms)
-        value = batch.column("value").to_numpy(zero_copy_only=False)
+        value = numbers(batch.column("value"))
         parts.append(Rows(series[wanted], ms[wanted].astype(np.int32), value[wanted].astype(np.float32, copy=False)))
     return Rows.joined(parts)
 

@@ -12,6 +12,7 @@ from ..estate.forecast import Scenarios
 from ..estate.scenarios import WindowScenarios
 from ..estate.series import SeriesKey
 from ..libraries import library
+from .arrow_numbers import numbers
 from .files import Files
 from .records import read_json, write_json
 
@@ -24,21 +25,31 @@ else:
     pa = library("pyarrow")
     pq = library("pyarrow.parquet")
 
+#: The file that says how windows replay the history.
+SCENARIO_PLAN = "scenarios.json"
+#: The largest number that a half float holds.
+_LARGEST = 65504.0
 _NAMES = ("entity_kind", "entity_id", "metric")
 
 
-def write_scenarios(files: Files, folder: str, scenarios: Scenarios) -> None:
-    """Store ``scenarios.npy`` (history, series x steps), ``scenarios.parquet`` (its rows) and ``scenarios.json``."""
+def write_scenarios(files: Files, folder: str, scenarios: Scenarios, origin_ts: float) -> None:
+    """Store ``scenarios.npy`` (history, series x steps), ``scenarios.parquet`` (its rows) and ``scenarios.json``.
+
+    The history is stored as half floats: in units of its scale they are exact to 0.05 %, and ten thousand VMs fit
+    into a third of a gigabyte.
+    """
     if not isinstance(scenarios, WindowScenarios):
         raise TypeError(f"scenarios of type {type(scenarios).__name__} have no stored form")
     order = sorted(range(len(scenarios.keys)), key=scenarios.keys.__getitem__)
     in_order = order == list(range(len(order)))
-    history = np.ascontiguousarray(scenarios.history if in_order else scenarios.history[order], np.float32)
+    history = scenarios.history if in_order else scenarios.history[order]
+    history = np.ascontiguousarray(np.minimum(history, _LARGEST), np.float16)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(history))
     files.write(f"{folder}/scenarios.npy", header.getvalue(), history.data.cast("B"))
     files.write(f"{folder}/scenarios.parquet", _index_table(order, scenarios))
     plan = {
+        "origin_ts": origin_ts,
         "metrics": scenarios.metrics,
         "history_step_s": scenarios.history_step_s,
         "steps": scenarios.steps,
@@ -46,14 +57,14 @@ def write_scenarios(files: Files, folder: str, scenarios: Scenarios) -> None:
         "starts": scenarios.starts.tolist(),
         "multipliers": scenarios.multipliers.tolist(),
     }
-    write_json(files, f"{folder}/scenarios.json", plan)
+    write_json(files, f"{folder}/{SCENARIO_PLAN}", plan)
 
 
 def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | None) -> WindowScenarios:
     """Return the scenarios with the paths of the ``wanted`` series (None: all)."""
-    plan = read_json(files, f"{folder}/scenarios.json")
+    plan = read_json(files, f"{folder}/{SCENARIO_PLAN}")
     with files.open(f"{folder}/scenarios.parquet") as source:
-        table = pq.read_table(source)
+        table = pq.ParquetFile(source, page_checksum_verification=True).read()
     keys = [SeriesKey(*names) for names in zip(*(table.column(name).to_pylist() for name in _NAMES), strict=True)]
     history = files.open_array(f"{folder}/scenarios.npy")
     rows = [at for at, key in enumerate(keys) if wanted is None or key in wanted]
@@ -61,7 +72,7 @@ def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | Non
         keys=tuple(keys[at] for at in rows),
         metrics=tuple(plan["metrics"]),
         history=history if len(rows) == len(keys) else history[rows],
-        scale=table.column("scale").to_numpy()[rows],
+        scale=numbers(table.column("scale"))[rows],
         history_step_s=plan["history_step_s"],
         steps=plan["steps"],
         starts=np.array(plan["starts"], np.int32),
@@ -92,5 +103,5 @@ def _additions(table: Any, keys: list[SeriesKey], rows: list[int]) -> dict[Serie
     if column.null_count == len(column):
         return {}
     wanted = set(rows)
-    present = [at for at in np.flatnonzero(column.is_valid().to_numpy()).tolist() if at in wanted]
+    present = [at for at, there in enumerate(column.is_valid().to_pylist()) if there and at in wanted]
     return {keys[at]: np.array(column[at].as_py(), np.float32) for at in present}
