@@ -185,9 +185,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "endpoint.json"
         if not kept.exists():
-            builder = multiprocessing.get_context("spawn").Process(
-                target=build, args=(folder, options.hosts, options.vms)
-            )
+            context = multiprocessing.get_context("spawn")
+            builder = context.Process(target=build, args=(folder, options.hosts, options.vms))
             builder.start()  # apart, so that its memory is not inherited by the processes that are measured
             builder.join()
         endpoint = json.loads(kept.read_text(encoding="utf-8"))
@@ -195,7 +194,7 @@ def main() -> None:
     wall_s = statistics.median(answer["task_s"] for answer in answers)
     peak_mib = max(answer["peak_mib"] for answer in answers)
     print(
-        f"{options.hosts} hosts, {options.vms} VMs, median of {options.runs}: {wall_s:.2f} s, {peak_mib:.0f} MiB at most"
+        f"{options.hosts} hosts, {options.vms} VMs: {wall_s:.2f} s (median of {options.runs}), at most {peak_mib:.0f} MiB"
     )
     print(json.dumps(answers[-1]["counts"]))
 
