@@ -37,7 +37,7 @@ class Resources:
 
     def __iter__(self) -> Iterator[float]:
         """Yield the amounts in the order of `RESOURCES`."""
-        return (getattr(self, field.name) for field in fields(self))
+        return iter((self.cpu_cores, self.memory_mib, self.network_mbit_s, self.disk_mib_s))
 
     def __getitem__(self, resource: str) -> float:
         """Return the amount of ``resource`` (a name from `RESOURCES`)."""

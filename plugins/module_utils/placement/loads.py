@@ -55,6 +55,7 @@ class HostLoads:
         self._steps = _window(question)
         self.step_h = question.scenarios.step_s / 3600.0
         self.assumed: set[str] = set()
+        self._keys: dict[str, tuple[SeriesKey, ...]] = {}
         self._means: dict[str, NDArray[np.float32]] = {}
         self._held: dict[str, list[Reservation]] = {}
         for held in question.other_reservations:
@@ -112,7 +113,14 @@ class HostLoads:
         The VM is summed inside the group, for a coarse step of the paths holds the maximum of the *sum*.
         """
         members = [*self._residents(host), *([self._question.vm] if with_vm else [])]
-        return [tuple(SeriesKey("vm", vm.uuid, resource) for vm in members) for resource in RESOURCES]
+        return list(zip(*map(self._keys_of, members), strict=True)) if members else [()] * len(RESOURCES)
+
+    def _keys_of(self, vm: Vm) -> tuple[SeriesKey, ...]:
+        """Return the VM's `demand_keys`, made once."""
+        keys = self._keys.get(vm.key)
+        if keys is None:
+            keys = self._keys[vm.key] = demand_keys(vm)
+        return keys
 
     def _constant(self, host: Host) -> NDArray[np.float32]:
         """Return what does not depend on scenarios: own load, residents without forecast, reservations."""
@@ -126,7 +134,7 @@ class HostLoads:
         """Return the host's own load and that of residents without a forecast, per resource."""
         residents = self._residents(host)
         standing = own_load(host, self._question.estate.vms_by_host.get(host.key, ()))
-        missing = self._scenarios.missing([key for vm in residents for key in demand_keys(vm)])
+        missing = self._scenarios.missing([key for vm in residents for key in self._keys_of(vm)])
         by_uuid = {vm.uuid: vm for vm in residents} if missing else {}
         for key in missing:
             standing[RESOURCES.index(key.metric)] += stand_in(by_uuid[key.entity_id], key.metric)
