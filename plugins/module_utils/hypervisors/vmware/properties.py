@@ -91,5 +91,13 @@ def _pages(session: Session, spec: Any) -> Iterator[Record]:
     page = collector.RetrievePropertiesEx([spec], options)
     while page is not None:
         for found in page.objects:
+            _require_session(found)
             yield Record(found.obj, {item.name: item.val for item in found.propSet})
         page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+
+
+def _require_session(found: Any) -> None:
+    """Raise the fault that an expired session leaves on each property instead of failing the call."""
+    for missing in found.missingSet or ():
+        if isinstance(missing.fault, pyvmomi.vim.fault.NotAuthenticated):
+            raise missing.fault
