@@ -29,6 +29,8 @@ from .settlement import hold_of
 LOOK_INTERVAL_S = 1.0
 #: Seconds between two looks at what costs more: the VM's use and the reservation in the ledger.
 SLOW_LOOK_INTERVAL_S = 10.0
+#: MiB that have to arrive before the hold on the destination is asked to give way again.
+GIVE_WAY_STEP_MIB = 64.0
 #: How long the source may leave the question after the job unanswered before the VM itself is looked for.
 BLIND_LIMIT_S = 120.0
 #: Refused attempts to abort after which that is given up, and the job is left to end by itself.
@@ -84,6 +86,7 @@ class Follower:
         self._line_percent = float("-inf")
         self._aborted_for: Action | None = None
         self._abort_attempts = 0
+        self._given_mib = 0.0
         self._last: Progress | None = None
 
     def follow(self, job: Job, ladder: Ladder) -> Ending:
@@ -111,6 +114,7 @@ class Follower:
         self._last = progress
         self._show(progress, now_ts)
         self._slow_look(now_ts)
+        self._give_way(progress)
         seen = self._observe(ladder, now_ts)
         ladder = ladder.looked(progress, now_ts, guard.strained(progress, seen, self._move.terms.sla))
         action = guard.decide(progress, replace(seen, ladder=ladder), self._move.terms.sla)
@@ -148,6 +152,18 @@ class Follower:
             self._note("unseen", f"the source does not tell what the VM uses: {error.message}", {})
         if self._reservation is not None:
             self._look_up(self._reservation, now_ts)
+
+    def _give_way(self, progress: Progress) -> None:
+        """Let the hold on the destination shrink by what has arrived of the VM's memory."""
+        held, sent_mib = self._reservation, progress.transferred_mib
+        if held is None or sent_mib is None or sent_mib - self._given_mib < GIVE_WAY_STEP_MIB:
+            return
+        self._given_mib = sent_mib
+        arrived_mib = sent_mib if progress.total_mib is None else min(sent_mib, progress.total_mib)
+        try:
+            self._destination.give_way(held.reservation_id, arrived_mib)
+        except ForesightError as error:
+            self._note("refused", f"the hold on the destination did not give way: {error.message}", {})
 
     def _look_up(self, held: Reservation, now_ts: float) -> None:
         """Ask the ledger whether the reservation still holds."""

@@ -191,6 +191,10 @@ class Orchestrator:
         details = {"evidence": list(verdict.evidence), "timeline": self.timeline.summary()}
         if verdict.verdict == "stayed":
             return self._undo(move, *_cause(ending), ending.reservation)
+        if verdict.verdict == "elsewhere":
+            return self._undo(
+                move, "moved_elsewhere", f"the VM runs on {verdict.elsewhere}", ending.reservation, stayed=False
+            )
         if verdict.verdict == "both":
             return VmOnTwoHosts(
                 f"The VM is said to run on {move.source.key} and on {move.destination.key}",
@@ -209,16 +213,18 @@ class Orchestrator:
             details=details,
         )
 
-    def _undo(self, move: Move, code: str, message: str, reservation: Reservation | None) -> MigrationFailed:
-        """Release what was held for a VM that runs on its source, and return the error that says so."""
+    def _undo(
+        self, move: Move, code: str, message: str, reservation: Reservation | None, *, stayed: bool = True
+    ) -> MigrationFailed:
+        """Release what was held for a VM that did not come, and return the error that says so."""
         settlement = None
         if reservation is not None:
             destination = self._fleet.driver(move.destination.endpoint)
             settlement = settle_return(reservation, destination, self._ledger, self._clock.now(), f"{code}: {message}")
         begun = any(entry["step"] in ("started", "adopted") for entry in self.timeline.entries)
-        self._note("undone", f"{shown_name(move.vm)} runs on {move.source.key}; {code}: {message}", {})
+        self._note("undone", f"{shown_name(move.vm)} runs on; {code}: {message}", {})
         return MigrationFailed(
-            f"The move failed ({code}): {message}. The VM runs on {move.source.key}",
+            f"The move failed ({code}): {message}" + (f". The VM runs on {move.source.key}" if stayed else ""),
             advice="The reservation was released. Remove the cause, reserve again and move again.",
             details={
                 "step": "move" if begun else "start",
@@ -278,11 +284,11 @@ def required(plan: Plan, without: Collection[str] = ()) -> tuple[MoveOrder, Ladd
 
 
 def require_same_target(move: Move, flight: Flight) -> None:
-    """Raise `VmBusy` when the move in flight goes elsewhere."""
+    """Raise `VmBusy` when the move in flight goes elsewhere, or nobody can tell where to."""
     target = flight.job.destination_host_id
-    if target and target != move.destination.host_id:
+    if target != move.destination.host_id:
         raise VmBusy(
-            f"The VM is being moved to {target} already",
+            f"The VM is being moved to {target or 'a host that the platform does not name'} already",
             advice="Wait until that has ended; nothing was touched.",
             details={"destination": target},
         )

@@ -106,12 +106,13 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
     source = fleet.driver(move.source.endpoint)
     terms = move.terms
     told = memory_activity(move.vm)
-    dirty_mib_s, working_set_mib, method = told.dirty_mib_s, told.working_set_mib, told.method
+    dirty_mib_s, method = told.dirty_mib_s, told.method
+    working_set_mib: float | None = told.working_set_mib
     if measure and terms.dirty_rate_s > 0 and source.capabilities().dirty_rate and move.vm.power_state == "running":
         measured = source.measure_dirty_rate(move.vm.uuid, terms.dirty_rate_s)
         if measured is not None:
             dirty_mib_s, method = measured.dirty_mib_s, f"measured ({measured.method})"
-            working_set_mib = working_set_mib if measured.working_set_mib is None else measured.working_set_mib
+            working_set_mib = measured.working_set_mib  # None: larger than could be seen, so all of the memory
     link_mib_s = bandwidth_mib_s(move.source, move.destination)
     told_links = all(host.migration_link_mbit_s for host in (move.source, move.destination))
     demand = MigrationDemand(

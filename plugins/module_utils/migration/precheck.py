@@ -123,19 +123,22 @@ def check_enforcement(move: Move, holds: Sequence[Hold] | ForesightError) -> lis
 
 
 def check_room(move: Move, ledger: Ledger, now_ts: float) -> list[Check]:
-    """Check that everything promised on the destination, this VM included, still fits beside its load."""
+    """Check that everything promised on the destination, this VM included, still fits beside its load.
+
+    The measure is its whole capacity: how much of it may be planned for was judged when the reservation was made.
+    """
     reservation, room = move.reservation, move.room
     if reservation is None or room is None:
         return []
-    calendar = ledger.calendar(move.destination.key, room, now_ts)
-    over = -calendar.free
-    if reservation.tier == "soft":
-        over = over + calendar.soft - (room.soft_overcommit - 1.0) * calendar.ceiling[:, None]
-    short = {
-        resource: float(over[index].max())
-        for index, resource in enumerate(RESOURCES)
-        if reservation.amount[resource] > 0 and over[index].max() > ROUNDING * max(1.0, calendar.ceiling[index])
-    }
+    end_ts = max(reservation.end_ts, now_ts + room.step_s)
+    calendar = ledger.calendar(move.destination.key, room, now_ts, start_ts=now_ts, end_ts=end_ts)
+    promised = calendar.load + calendar.hard + (calendar.soft if reservation.tier == "soft" else 0.0)
+    short = {}
+    for index, resource in enumerate(RESOURCES):
+        capacity = room.capacity[resource]
+        lack = float(promised[index].max()) - capacity
+        if reservation.amount[resource] > 0 and capacity > 0 and lack > ROUNDING * capacity:
+            short[resource] = lack
     message = "; ".join(f"{r} is short by {lack:.6g} {UNITS[r]}" for r, lack in short.items())
     details = {"shortfall": {FIELD_OF[r]: lack for r, lack in short.items()}}
     return [

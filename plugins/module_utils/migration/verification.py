@@ -15,8 +15,10 @@ from ..hypervisors.protocol import Driver, Whereabouts
 LOOK_INTERVAL_S = 0.5
 AGREE_LIMIT_S = 60.0
 
-#: ``arrived`` and ``stayed`` are final; ``between`` means not settled yet; ``unknown`` that a side did not answer.
-VERDICTS = ("arrived", "stayed", "both", "lost", "between", "unknown")
+#: The first three are final. ``elsewhere``: it runs on a third host. ``between``: not settled yet. ``unknown``: a side
+#: did not answer.
+FINAL = ("arrived", "stayed", "elsewhere")
+VERDICTS = (*FINAL, "both", "lost", "between", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where the VM is; ``evidence`` holds one sentence per side that was asked."""
+    """Where the VM is; ``evidence`` holds a sentence per side that was asked, ``elsewhere`` a third host's key."""
 
     verdict: str
     evidence: tuple[str, ...]
@@ -66,11 +68,11 @@ def judge(
 
 
 def verify(vm_uuid: str, source: Place, destination: Place, clock: Clock, limit_s: float = AGREE_LIMIT_S) -> Verdict:
-    """Ask both sides until they agree on ``arrived`` or ``stayed``, for ``limit_s`` seconds; return what they say."""
+    """Ask both sides until they agree on one place, at most ``limit_s`` seconds; return what they say."""
     deadline_ts = clock.now() + limit_s
     while True:
         verdict = look(vm_uuid, source, destination)
-        if verdict.verdict in ("arrived", "stayed") or clock.now() >= deadline_ts:
+        if verdict.verdict in FINAL or clock.now() >= deadline_ts:
             return verdict
         clock.sleep(LOOK_INTERVAL_S)
 
@@ -81,9 +83,12 @@ def look(vm_uuid: str, source: Place, destination: Place) -> Verdict:
     same = source.driver is destination.driver
     at_source = at_destination if same else _ask(source.driver, vm_uuid)
     verdict = judge(at_source, at_destination, source.host_id, destination.host_id)
-    elsewhere = _elsewhere(at_source, source) or _elsewhere(at_destination, destination)
-    if same and elsewhere in (source.key, destination.key):
-        elsewhere = None
+    ends = (source.key, destination.key)
+    elsewhere = _elsewhere(at_source, source.driver.name, ends) or _elsewhere(
+        at_destination, destination.driver.name, ends
+    )
+    if verdict in ("lost", "between") and elsewhere is not None:
+        verdict = "elsewhere"
     evidence = [_sentence("destination", destination, at_destination), _sentence("source", source, at_source)]
     return Verdict(verdict, tuple(evidence), elsewhere)
 
@@ -105,14 +110,12 @@ def _state(seen: Sequence[Whereabouts] | ForesightError, host_id: str) -> str:
     return "present" if here else "absent"
 
 
-def _elsewhere(seen: Sequence[Whereabouts] | ForesightError, place: Place) -> str | None:
-    """Return the key of another host of that endpoint which runs the VM."""
+def _elsewhere(seen: Sequence[Whereabouts] | ForesightError, endpoint: str, ends: Sequence[str]) -> str | None:
+    """Return the key of a host of that endpoint which runs the VM and is neither end of the move."""
     if isinstance(seen, ForesightError):
         return None
-    others = [
-        f"{place.driver.name}/{other.host_id}" for other in seen if other.active and other.host_id != place.host_id
-    ]
-    return others[0] if others else None
+    running = [f"{endpoint}/{found.host_id}" for found in seen if found.active and found.power_state == "running"]
+    return next((key for key in running if key not in ends), None)
 
 
 def _sentence(side: str, place: Place, seen: Sequence[Whereabouts] | ForesightError) -> str:

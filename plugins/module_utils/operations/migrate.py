@@ -25,7 +25,7 @@ from ..reservations.ledger import Ledger, open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .migrate_outlook import present_room, remaining_need
+from .migrate_outlook import destination_room, remaining_need
 from .migrate_result import already_there, in_flight, migration_record, moved, would_move
 
 #: Who the ledger's audit trail names.
@@ -182,7 +182,9 @@ def _move(
         reservation=reservation,
         terms=terms,
         need=remaining_need(workspace, request.forecast_id, found.vm, reservation, request.forecast_level, now_ts),
-        room=present_room(found.estate, destination, found.vm, now_ts),
+        room=destination_room(
+            workspace, request.forecast_id, found.estate, destination, found.vm, request.forecast_level, now_ts
+        ),
     )
 
 

@@ -12,8 +12,9 @@ from ..estate.resources import DEFAULT_LIMITS, RESOURCES, Resources
 from ..estate.snapshot import Estate
 from ..libraries import library
 from ..placement.loads import demand_keys, own_load, stand_in
-from ..reservations.host_calendar import HostRoom
+from ..reservations.host_calendar import DEFAULT_SOFT_OVERCOMMIT, HostRoom
 from ..workspace.workspace import Workspace
+from .host_room import outlooks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,21 @@ def remaining_need(
     return Resources(
         *(_bounded(vm, name, peaks.get(key)) for name, key in zip(RESOURCES, demand_keys(vm), strict=True))
     )
+
+
+def destination_room(
+    workspace: Workspace, forecast_id: str | None, estate: Estate, host: Host, vm: Vm, level: float, now_ts: float
+) -> HostRoom:
+    """Return the room of ``host`` beside what its VMs are forecast to need at ``level``; ``vm`` is not among them.
+
+    Without a forecast that reaches past ``now_ts``, the room by what it carries right now.
+    """
+    chosen = forecast_id or workspace.forecasts.latest()
+    if chosen is not None:
+        known = outlooks(workspace, estate, chosen, [host], vm)[0]
+        if known.end_ts > now_ts:
+            return known.room(level, DEFAULT_LIMITS, DEFAULT_SOFT_OVERCOMMIT)
+    return present_room(estate, host, vm, now_ts)
 
 
 def present_room(estate: Estate, host: Host, vm: Vm, now_ts: float) -> HostRoom:
