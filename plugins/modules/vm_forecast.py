@@ -98,6 +98,7 @@ options:
 extends_documentation_fragment:
   - foresight.migration.estate
   - foresight.migration.store
+  - foresight.migration.ledger
   - foresight.migration.progress
   - foresight.migration.attributes
 attributes:
@@ -238,6 +239,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.foresight.migration.plugins.module_utils.ansible.arguments import (
     ENDPOINTS,
     PROGRESS,
+    LEDGER,
     STORE,
     argument_spec,
 )
@@ -275,7 +277,9 @@ OPTIONS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(ENDPOINTS, STORE, PROGRESS, OPTIONS), supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, PROGRESS, OPTIONS), supports_check_mode=True
+    )
     given = module.params
     executor = given["executor"]
     request = ForecastVmsRequest(
