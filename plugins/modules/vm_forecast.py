@@ -238,8 +238,8 @@ warnings_found:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.foresight.migration.plugins.module_utils.ansible.arguments import (
     ENDPOINTS,
-    PROGRESS,
     LEDGER,
+    PROGRESS,
     STORE,
     argument_spec,
 )
