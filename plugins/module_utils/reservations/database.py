@@ -83,6 +83,10 @@ class Database(ABC):
         """Start the transaction in the way this database needs."""
 
     @abstractmethod
+    def _lock_out_migrations(self, connection: sa.Connection) -> None:
+        """Keep others from making or migrating the tables until the transaction ends."""
+
+    @abstractmethod
     def _lock_out_everybody(self, connection: sa.Connection) -> None:
         """Keep every other user of the ledger out until the transaction ends, for a migration."""
 
@@ -122,16 +126,21 @@ class Database(ABC):
         """Make or migrate the tables where that is needed; a current ledger is only read."""
         with self._engine().connect() as connection:
             self._begin(connection, writing=False)
-            current = is_present(connection) and (
-                read_stamp(connection, self._versions).version >= self._versions[-1].number
-            )
+            current = self._is_current(connection)
         if not current:
             with self._engine().connect() as connection:
                 self._begin(connection, writing=True)
-                self._lock_out_everybody(connection)
-                migrate(connection, self._versions)
+                self._lock_out_migrations(connection)
+                if not self._is_current(connection):
+                    self._lock_out_everybody(connection)
+                    migrate(connection, self._versions)
                 connection.commit()
         self._migrated = True
+
+    def _is_current(self, connection: sa.Connection) -> bool:
+        if not is_present(connection):
+            return False
+        return read_stamp(connection, self._versions).version >= self._versions[-1].number
 
     def _attempts(self, attempt: Callable[[], T]) -> T:
         for number in range(1, ATTEMPTS + 1):

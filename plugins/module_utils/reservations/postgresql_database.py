@@ -63,9 +63,11 @@ class PostgresqlDatabase(Database):
         if not writing:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
-    def _lock_out_everybody(self, connection: sa.Connection) -> None:
-        # Two that both find no ledger must not both create it: the lock is there before any table is.
+    def _lock_out_migrations(self, connection: sa.Connection) -> None:
+        # Not a lock on a table: two that both find no ledger must not both create it.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+    def _lock_out_everybody(self, connection: sa.Connection) -> None:
         if sa.inspect(connection).has_table("ledger_schema"):
             # Every other transaction reads the version first and so waits here, or is waited for.
             connection.exec_driver_sql("LOCK TABLE ledger_schema IN ACCESS EXCLUSIVE MODE")

@@ -92,6 +92,9 @@ class SqliteDatabase(Database):
         # IMMEDIATE takes the write lock now: what is read afterwards cannot be changed by others before the commit.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
+    def _lock_out_migrations(self, connection: sa.Connection) -> None:
+        """Nothing to do: the transaction holds the file's only write lock."""
+
     def _lock_out_everybody(self, connection: sa.Connection) -> None:
         """Nothing to do: the transaction holds the file's only write lock."""
 
