@@ -92,9 +92,9 @@ class Ledger:
     def _foreseen(self, connection: sa.Connection, request: ClaimRequest, room: HostRoom, now_ts: float) -> ClaimResult:
         self._check_clock(connection, request.host_key, now_ts)
         decision = self._decide(connection, request, room, now_ts)
-        active = rows.search(connection, host_keys=[request.host_key], states=("active",))
-        lapsed = tuple(replace(r, state="expired") for r in active if is_lapsed(r, now_ts))
-        return decision.result(next_reservation(decision, request, now_ts, FORESEEN_ID), lapsed)
+        lapsed = rows.search(connection, host_keys=[request.host_key], lapsed_at_ts=now_ts)
+        expired = tuple(replace(reservation, state="expired") for reservation in lapsed)
+        return decision.result(next_reservation(decision, request, now_ts, FORESEEN_ID), expired)
 
     def _claimed(
         self, connection: sa.Connection, request: ClaimRequest, room: HostRoom, now_ts: float, new_id: str
@@ -199,9 +199,9 @@ class Ledger:
     def expire(self, now_ts: float, *, dry_run: bool = False) -> tuple[Reservation, ...]:
         """Mark every lapsed reservation as expired and return them; with ``dry_run`` only return them."""
         if dry_run:
-            active = self.find(states=("active",))
-            return tuple(replace(r, state="expired") for r in active if is_lapsed(r, now_ts))
-        hosts = self._database.read(lambda connection: rows.hosts_with(connection, ("active",)))
+            lapsed = self._database.read(lambda connection: rows.search(connection, lapsed_at_ts=now_ts))
+            return tuple(replace(reservation, state="expired") for reservation in lapsed)
+        hosts = self._database.read(lambda connection: rows.hosts_with_lapsed(connection, now_ts))
         found: list[Reservation] = []
         for host_key in hosts:
             found.extend(self._database.write(partial(self._sweep, host_key=host_key, now_ts=now_ts)))
@@ -347,11 +347,9 @@ class Ledger:
 
     def _expire_host(self, connection: sa.Connection, host_key: str, now_ts: float) -> tuple[Reservation, ...]:
         # Recorded at once, so that a clock that jumps back cannot bring a lapsed reservation back to life.
-        active = rows.search(connection, host_keys=[host_key], states=("active",))
         return tuple(
             self._change(connection, reservation, replace(reservation, state="expired"), "expired", now_ts)
-            for reservation in active
-            if is_lapsed(reservation, now_ts)
+            for reservation in rows.search(connection, host_keys=[host_key], lapsed_at_ts=now_ts)
         )
 
     def _change(

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..estate.reservation import Reservation
@@ -57,12 +57,14 @@ def search(
     vms: Collection[str] | None = None,
     reservation_ids: Collection[str] | None = None,
     states: Collection[str] | None = None,
+    lapsed_at_ts: float | None = None,
     start_ts: float | None = None,
     end_ts: float | None = None,
 ) -> tuple[Reservation, ...]:
     """Return the reservations that meet every condition given, oldest first.
 
-    ``vms`` are uuids or names. Windows overlap [start_ts, end_ts).
+    ``vms`` are uuids or names. Those active and lapsed at ``lapsed_at_ts`` have a lease or window that has ended by
+    then. Windows overlap [start_ts, end_ts).
     """
     table = tables().reservations
     query = sa.select(table).order_by(table.c.created_ts, table.c.reservation_id)
@@ -77,6 +79,9 @@ def search(
     if vms is not None:
         uuids = [*vms, *(vm.lower() for vm in vms)]
         query = query.where(sa.or_(table.c.vm_uuid.in_(uuids), table.c.vm_name.in_(list(vms))))
+    if lapsed_at_ts is not None:
+        ended = sa.or_(table.c.lease_expires_ts <= lapsed_at_ts, table.c.end_ts <= lapsed_at_ts)
+        query = query.where(table.c.state == "active", ended)
     if start_ts is not None:
         query = query.where(table.c.end_ts > start_ts)
     if end_ts is not None:
@@ -123,8 +128,6 @@ def known_hosts(connection: sa.Connection) -> tuple[str, ...]:
     return tuple(sorted(connection.execute(sa.select(tables().hosts.c.host_key)).scalars()))
 
 
-def hosts_with(connection: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys of hosts that have a reservation in one of ``states``, sorted."""
-    table = tables().reservations
-    query = sa.select(table.c.host_key).where(table.c.state.in_(list(states))).distinct()
-    return tuple(sorted(connection.execute(query).scalars()))
+def hosts_with_lapsed(connection: sa.Connection, now_ts: float) -> tuple[str, ...]:
+    """Return the keys of hosts that have a lapsed reservation nobody has marked yet, sorted."""
+    return tuple(sorted({reservation.host_key for reservation in search(connection, lapsed_at_ts=now_ts)}))

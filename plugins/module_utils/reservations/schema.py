@@ -66,7 +66,8 @@ def _text() -> type[Any]:
             return None if value is None else json.dumps(value)[1:-1]
 
         def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-            return None if value is None else str(json.loads(f'"{value}"'))
+            # Most texts hold nothing that had to be escaped.
+            return value if value is None or "\\" not in value else str(json.loads(f'"{value}"'))
 
     return EscapedText
 
@@ -85,7 +86,7 @@ def _document() -> type[Any]:
             return json.dumps(value or {}, sort_keys=True)
 
         def process_result_value(self, value: str | None, dialect: sa.Dialect) -> dict[str, Any]:
-            return dict(json.loads(value)) if value else {}
+            return dict(json.loads(value)) if value and value != "{}" else {}
 
     return Document
 
