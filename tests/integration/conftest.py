@@ -7,11 +7,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,37 @@ class Estate:
 
     def variables(self, **extra: Any) -> dict[str, Any]:
         return {"foresight_endpoints": [self.endpoint], "foresight_store": str(self.store), **extra}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is so on the simulated hypervisor and in the ledger, read past all modules."""
+
+    hosts_of: Mapping[str, tuple[str, ...]]
+    active_moves: int
+    moves: int
+    holds: int
+    active_reservations: int
+    reservation_states: tuple[str, ...]
+
+
+def truth(estate: Estate) -> Truth:
+    """Read the state file of the estate and its ledger directly.
+
+    ``hosts_of`` maps each VM that was ever moved to the hosts on which it was, in order.
+    """
+    hosts_of: dict[str, tuple[str, ...]] = {}
+    with closing(sqlite3.connect(estate.endpoint["state_path"])) as state:
+        for uuid, host in state.execute("SELECT vm_uuid, host_id FROM placements ORDER BY seq"):
+            hosts_of[uuid] = (*hosts_of.get(uuid, ()), host)
+        active_moves = state.execute("SELECT COUNT(*) FROM jobs WHERE active").fetchone()[0]
+        moves = state.execute("SELECT COUNT(*) FROM jobs").fetchone()[0]
+        holds = state.execute("SELECT COUNT(*) FROM holds").fetchone()[0]
+    states: tuple[str, ...] = ()
+    if (estate.store / "ledger.db").exists():
+        with closing(sqlite3.connect(estate.store / "ledger.db")) as ledger:
+            states = tuple(row[0] for row in ledger.execute("SELECT state FROM reservations ORDER BY created_ts"))
+    return Truth(hosts_of, active_moves, moves, holds, states.count("active"), states)
 
 
 def environment(collections: Path) -> dict[str, str]:
@@ -106,7 +138,7 @@ def _host(name: str, **extra: Any) -> dict[str, Any]:
         "capacity": {"cpu_cores": 8, "memory_mib": 32768, "network_mbit_s": 10000, "disk_mib_s": 2000},
         "networks": ["lan"],
         "storages": ["shared"],
-        "migration_link_mbit_s": 1000,
+        "migration_link_mbit_s": 10000,
         **extra,
     }
 
@@ -135,6 +167,12 @@ def make_estate(tmp_path: Path) -> Callable[..., Estate]:
         )
 
     return make
+
+
+@pytest.fixture
+def read_truth() -> Callable[[Estate], Truth]:
+    """Reads what is really so."""
+    return truth
 
 
 class Playbook:
