@@ -85,7 +85,9 @@ def truth(estate: Estate) -> Truth:
     states: tuple[str, ...] = ()
     if (estate.store / "ledger.db").exists():
         with closing(sqlite3.connect(estate.store / "ledger.db")) as ledger:
-            states = tuple(row[0] for row in ledger.execute("SELECT state FROM ledger_reservations ORDER BY created_ts"))
+            states = tuple(
+                row[0] for row in ledger.execute("SELECT state FROM ledger_reservations ORDER BY created_ts")
+            )
     return Truth(hosts_of, active_moves, moves, holds, states.count("active"), states)
 
 

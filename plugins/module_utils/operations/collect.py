@@ -22,6 +22,7 @@ from .context import Context, Outcome
 from .estate_summary import build_estate, details_of, summary_of
 from .event_options import events_summary, read_events
 from .gathering import Answer, Memory, Question, SourceAnswer, ask_endpoint, ask_source
+from .own_load import store_own_loads
 from .quality import endpoint_warnings, estate_warnings, source_warnings
 
 #: What can be gathered beside the inventory, which everything needs.
@@ -151,6 +152,7 @@ def _store(
     for name, answer in (*answers.items(), *sources.items()):
         if not isinstance(answer, ForesightError):
             workspace.counters.write(name, answer.memory.as_data())
+    store_own_loads(workspace, estate)
     return replace(estate, snapshot_id=workspace.snapshots.write(estate))
 
 

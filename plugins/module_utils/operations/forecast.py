@@ -135,7 +135,7 @@ def _history(
     start_ts = end_ts - request.history_days * 86_400
     keys = [SeriesKey("vm", vm.uuid, metric) for vm in vms for metric in request.metrics]
     found = workspace.metrics.read(keys, start_ts, end_ts, step_s)
-    own = read_own_loads(workspace.metrics, estate, hosts, request.metrics, start_ts, end_ts, step_s)
+    own = read_own_loads(workspace.metrics, hosts, request.metrics, start_ts, end_ts, step_s)
     return SeriesSet(
         keys=(*found.keys, *own.keys),
         start_ts=start_ts,

@@ -19,6 +19,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.for
     ForecastVmsRequest,
     forecast_vms,
 )
+from ansible_collections.foresight.migration.plugins.module_utils.operations.own_load import store_own_loads
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 
 NOW = 1_770_000_000 // 3600 * 3600.0
@@ -39,6 +40,7 @@ def store(tmp_path: Path) -> str:
         _append(workspace, "vm", UUIDS[1], metric, ts, second)
         _append(workspace, "host", "lab/h1", metric, ts, first + second + 0.25 * size)
     workspace.snapshots.write(_estate())
+    store_own_loads(workspace, _estate())
     return str(tmp_path / "store")
 
 
@@ -108,6 +110,17 @@ def test_a_hosts_own_load_is_what_its_vms_do_not_explain(store: str) -> None:
     stored = Workspace.open(store, writable=False).forecasts.read(outcome.result["forecast_id"])
     own = stored.mean[stored.keys.index(SeriesKey("host", "lab/h1", "cpu"))]
     np.testing.assert_allclose(own, 0.25, rtol=0.02)
+
+
+def test_a_move_changes_neither_a_hosts_past_own_load_nor_the_question(store: str) -> None:
+    workspace = Workspace.open(store)
+    before = forecast_vms(request(store), Context())
+    estate = _estate()
+    moved = {key: replace(vm, host_key=None) if vm.uuid == UUIDS[0] else vm for key, vm in estate.vms.items()}
+    workspace.snapshots.write(replace(estate, snapshot_id="", taken_ts=NOW + 60, vms=moved))
+    store_own_loads(workspace, replace(estate, taken_ts=NOW + 60, vms=moved))
+    after = forecast_vms(request(store), Context())
+    assert (after.changed, after.result["forecast_id"]) == (False, before.result["forecast_id"])
 
 
 def test_a_hosts_figures_are_those_of_the_sum_not_the_sum_of_figures(store: str) -> None:
