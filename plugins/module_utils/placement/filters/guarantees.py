@@ -24,7 +24,8 @@ class Guarantees:
         short = {
             resource: {"promised": promised[resource], "vm": question.vm.guaranteed[resource], "limit": room}
             for resource in RESOURCES
-            if wanted[resource] > (room := host.capacity[resource] * question.limits[resource]) > 0
+            if question.vm.guaranteed[resource] > 0
+            and wanted[resource] > (room := host.capacity[resource] * question.limits[resource]) > 0
         }
         if not short:
             return None
