@@ -282,6 +282,19 @@ options:
     description: How long each endpoint may take to answer everything, in seconds. A later one is reported as failed.
     type: float
     default: 240.0
+  if_running:
+    description:
+      - What to do when another collection into the same store is running. Two at once do no harm, only work twice.
+      - V(skip) returns at once, with RV(collected=false).
+    type: str
+    choices: [run, skip]
+    default: run
+  retention_days:
+    description:
+      - Samples older than this are removed from the store, in days.
+      - The store is kept in order by each collection, see the collection's C(docs/artefacts.md).
+    type: float
+    default: 35.0
 seealso:
   - module: foresight.migration.vm_forecast
 """
@@ -354,8 +367,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+collected:
+  description: Whether anything was collected. V(false) when O(if_running=skip) and another collection is running.
+  returned: success
+  type: bool
 snapshot_id:
-  description: The id of the stored snapshot of the estate.
+  description: The id of the stored snapshot of the estate, of the newest one when nothing was collected.
   returned: success
   type: str
   sample: 20260301T210500000Z-5cec6ef82991
@@ -557,6 +574,8 @@ OPTIONS = {
     "vms": {"type": "list", "elements": "str", "default": []},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "deadline_s": {"type": "float", "default": 240.0},
+    "if_running": {"type": "str", "choices": ["run", "skip"], "default": "run"},
+    "retention_days": {"type": "float", "default": 35.0},
 }
 
 

@@ -11,11 +11,14 @@ from typing import Any
 
 from ..clock import to_iso
 from ..errors import ForesightError, InvalidOption
+from ..estate.event import Event
 from ..estate.series import Samples
 from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.parallel import answer_all
+from ..workspace.lease import lease
 from ..workspace.metrics import AppendReport, check_samples
+from ..workspace.retention import tidy
 from ..workspace.snapshots import snapshot_id_of
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
@@ -28,6 +31,10 @@ from .quality import endpoint_warnings, estate_warnings, source_warnings
 #: What can be gathered beside the inventory, which everything needs.
 SUBSETS = ("usage", "history", "sources")
 EVERYTHING = "all"
+#: What to do while another collection into the same store runs.
+RUN, SKIP = "run", "skip"
+#: How long an object store believes in a collection that does not end.
+_LEASE_S = 1800.0
 
 
 class NothingAnswered(ForesightError):
@@ -43,7 +50,7 @@ class CollectRequest:
     ``gather_subset`` names `SUBSETS`, ``all``, or with ``!`` what not to gather. ``history_hours`` is how far back to
     go where nothing was collected yet. ``events`` take the place of the stored scheduled events; None leaves those.
     ``vms`` and ``hosts`` are those whose details are wanted. ``deadline_s`` bounds the answer of each endpoint and
-    source.
+    source. ``if_running`` says what to do while another collection into the store runs: `RUN` or `SKIP`.
     """
 
     endpoints: Sequence[Mapping[str, Any]]
@@ -55,6 +62,8 @@ class CollectRequest:
     vms: Sequence[str] = ()
     hosts: Sequence[str] = ()
     deadline_s: float = 240.0
+    if_running: str = RUN
+    retention_days: float = 35.0
 
 
 def collect(request: CollectRequest, context: Context) -> Outcome:
@@ -66,6 +75,15 @@ def collect(request: CollectRequest, context: Context) -> Outcome:
     _check_names(request)
     events = None if request.events is None else read_events(request.events)
     workspace = Workspace.open(request.store, writable=not context.check_mode)
+    if context.check_mode or request.if_running == RUN:
+        return _collect(request, events, workspace, context)
+    with lease(workspace.files, "collect", _LEASE_S) as held:
+        return _collect(request, events, workspace, context) if held else _skipped(workspace)
+
+
+def _collect(
+    request: CollectRequest, events: Sequence[Event] | None, workspace: Workspace, context: Context
+) -> Outcome:
     with Fleet(request.endpoints) as fleet:
         question = _question(request, context, workspace, fleet.clock.now())
         context.report(f"Asking {len(fleet.names)} endpoints", {"endpoints": list(fleet.names)})
@@ -79,7 +97,21 @@ def collect(request: CollectRequest, context: Context) -> Outcome:
         workspace.events.put(events, replace=True)
     known_events = workspace.events.all() if events is None else events
     told_events = events_summary(known_events, estate, question.now_ts)
+    if not context.check_mode:
+        tidy(workspace, question.now_ts, request.retention_days)
     return _outcome(workspace, request, estate, answers, sources, {**details, "events": told_events})
+
+
+def _skipped(workspace: Workspace) -> Outcome:
+    """Return the answer while another collection runs: nothing was asked or stored."""
+    ids = workspace.snapshots.ids()
+    result: dict[str, Any] = {
+        "collected": False,
+        "snapshot_id": ids[-1] if ids else None,
+        "endpoints": [],
+        "sources": [],
+    }
+    return Outcome(changed=False, result=result, warnings=("Another collection into this store is running",))
 
 
 def gathered_subsets(gather: Sequence[str]) -> frozenset[str]:
@@ -181,6 +213,7 @@ def _outcome(
     summary = summary_of(estate)
     summary["samples_written"] = sum(one["samples_written"] for one in (*endpoints, *told_sources))
     result = {
+        "collected": True,
         "snapshot_id": estate.snapshot_id,
         "taken": to_iso(estate.taken_ts),
         "summary": summary,

@@ -70,8 +70,11 @@ class Files(Protocol):
     def folders(self, folder: str) -> list[str]:
         """Return the names of the folders directly in ``folder``, sorted."""
 
-    def clean(self, folder: str, before_ts: float) -> None:
-        """Remove what writes that never finished before ``before_ts`` left in ``folder``."""
+    def tree(self, folder: str) -> list[str]:
+        """Return the paths of all finished files below ``folder``, sorted; empty when there is no such folder."""
+
+    def clean(self, before_ts: float) -> None:
+        """Remove what writes left that were begun before ``before_ts`` (the storage's time) and never finished."""
 
     def check_writable(self) -> None:
         """Raise `StoreNotWritable` when nothing can be written under the root."""
@@ -144,12 +147,20 @@ class LocalFiles:
     def folders(self, folder: str) -> list[str]:
         return sorted(entry.name for entry in self._scan(folder) if entry.is_dir() and not entry.name.startswith("."))
 
-    def clean(self, folder: str, before_ts: float) -> None:
-        with self._writing(folder):
-            for entry in self._scan(folder):
-                unfinished = entry.name.startswith(_UNFINISHED_PREFIX) and entry.name.endswith(_UNFINISHED_SUFFIX)
-                if unfinished and _modified_ts(entry) < before_ts:
-                    Path(entry.path).unlink(missing_ok=True)
+    def tree(self, folder: str) -> list[str]:
+        found = []
+        for place, _folders, names in os.walk(self._root / folder, onerror=self._refuse):
+            relative = Path(place).relative_to(self._root).as_posix()
+            found += [f"{relative}/{name}" for name in names if not name.startswith(_UNFINISHED_PREFIX)]
+        return sorted(found)
+
+    def clean(self, before_ts: float) -> None:
+        with self._writing(""):
+            for place, _folders, names in os.walk(self._root):
+                for name in names:
+                    unfinished = name.startswith(_UNFINISHED_PREFIX) and name.endswith(_UNFINISHED_SUFFIX)
+                    if unfinished and _modified_ts(Path(place, name)) < before_ts:
+                        Path(place, name).unlink(missing_ok=True)
 
     def check_writable(self) -> None:
         with self._writing(""):
@@ -164,6 +175,11 @@ class LocalFiles:
         except FileNotFoundError:
             return []
 
+    def _refuse(self, exc: OSError) -> None:
+        """Raise for a folder that cannot be listed, unless it is gone."""
+        if not isinstance(exc, FileNotFoundError):
+            raise StoreNotReadable(f"{exc.filename} cannot be read: {exc.strerror}", advice=_READ_ADVICE) from exc
+
     @contextmanager
     def _reading(self, path: str) -> Iterator[None]:
         try:
@@ -171,9 +187,7 @@ class LocalFiles:
         except FileNotFoundError:
             raise
         except OSError as exc:
-            raise StoreNotReadable(
-                f"{self._shown(path)} cannot be read: {exc.strerror}", advice="Check its owner and permissions."
-            ) from exc
+            raise StoreNotReadable(f"{self._shown(path)} cannot be read: {exc.strerror}", advice=_READ_ADVICE) from exc
 
     @contextmanager
     def _writing(self, path: str) -> Iterator[None]:
@@ -189,6 +203,7 @@ class LocalFiles:
         return str(self._root / path)
 
 
+_READ_ADVICE = "Check its owner and permissions."
 _OWNER_ADVICE = "Check the owner and permissions of the folder, or set another store."
 
 
@@ -211,8 +226,8 @@ def _remove_if_empty(folder: Path) -> None:
             raise
 
 
-def _modified_ts(entry: os.DirEntry[str]) -> float:
+def _modified_ts(path: Path) -> float:
     try:
-        return entry.stat().st_mtime
+        return path.stat().st_mtime
     except FileNotFoundError:
         return float("inf")

@@ -11,7 +11,8 @@ from ..estate.forecast import Forecast
 from ..estate.series import SeriesKey
 from ..libraries import library
 from .arrow_numbers import numbers
-from .metric_file import SeriesIndex, coded_names, group_bounds, noticing_damage
+from .metric_file import coded_names, group_bounds, noticing_damage
+from .series_index import NAMES, SeriesIndex
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ else:
     pa = library("pyarrow")
     pq = library("pyarrow.parquet")
 
-_NAMES = ["entity_kind", "entity_id", "metric"]
 #: Rows of one row group of bands: about 200 series of a day at 5 minutes.
 _ROWS_PER_GROUP = 1 << 16
 
@@ -98,11 +98,11 @@ def _wanted_batches(
     """Yield batches with the series number of their wanted rows and the mask of those rows."""
     index = SeriesIndex(keys)
     with noticing_damage():
-        file = pq.ParquetFile(source, read_dictionary=_NAMES, page_checksum_verification=True)
+        file = pq.ParquetFile(source, read_dictionary=NAMES, page_checksum_verification=True)
         metadata = file.metadata
         groups = [at for at in range(metadata.num_row_groups) if index.may_hold(*group_bounds(metadata, at))]
         for batch in (
-            file.iter_batches(_ROWS_PER_GROUP, row_groups=groups, columns=[*_NAMES, *columns]) if groups else ()
+            file.iter_batches(_ROWS_PER_GROUP, row_groups=groups, columns=[*NAMES, *columns]) if groups else ()
         ):
             series = index.numbers(*coded_names(batch))
             wanted = series >= 0
@@ -112,7 +112,7 @@ def _wanted_batches(
 def _schema(columns: Sequence[str], *, with_ts: bool) -> Any:
     name = pa.dictionary(pa.int32(), pa.string())
     stamps = [("ts", pa.timestamp("ms", tz="UTC"))] if with_ts else []
-    return pa.schema([*((column, name) for column in _NAMES), *stamps, *((column, pa.float32()) for column in columns)])
+    return pa.schema([*((column, name) for column in NAMES), *stamps, *((column, pa.float32()) for column in columns)])
 
 
 def _writer(sink: Any, schema: Any, columns: Sequence[str]) -> Any:
@@ -124,7 +124,7 @@ def _writer(sink: Any, schema: Any, columns: Sequence[str]) -> Any:
         schema,
         compression="zstd",
         compression_level=1,
-        use_dictionary=_NAMES,
+        use_dictionary=NAMES,
         column_encoding=encoding,
         write_page_checksum=True,
         store_schema=False,

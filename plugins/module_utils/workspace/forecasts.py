@@ -96,12 +96,13 @@ class Forecasts:
 
     def latest(self) -> str | None:
         """Return the id of the forecast that was finished last, None when there is none."""
-        finished = [(ts, name) for name in self.ids() if (ts := self._finished_ts(name)) is not None]
-        return max(finished)[1] if finished else None
+        return next(iter(self.by_age()), None)
 
-    def ids(self) -> list[str]:
-        """Return the ids of all forecasts, unfinished ones included, sorted."""
-        return self._files.folders(FOLDER)
+    def by_age(self) -> list[str]:
+        """Return the ids of all finished forecasts, the newest first."""
+        names = self._files.folders(FOLDER)
+        finished = [(ts, name) for name in names if (ts := self._finished_ts(name)) is not None]
+        return [name for _, name in sorted(finished, reverse=True)]
 
     def delete(self, forecast_id: str) -> None:
         """Remove that forecast; one that is gone already is fine."""

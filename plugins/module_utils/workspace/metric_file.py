@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..estate.series import SeriesKey
 from ..libraries import library
 from .arrow_numbers import numbers
+from .series_index import NAMES, CodedNames, SeriesIndex
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,6 @@ else:
 MS_PER_DAY = 86_400_000
 #: Columns in the order they are stored. Rows are sorted by entity_kind, metric, entity_id, ts, without duplicates.
 COLUMNS = ("entity_kind", "entity_id", "metric", "ts", "value")
-_NAMES = ["entity_kind", "entity_id", "metric"]
 #: Rows of one row group: what has to be read at least to get one series of a day.
 _ROWS_PER_GROUP = 1 << 16
 _COMPRESSION_LEVEL = 3
@@ -79,121 +78,42 @@ class Rows:
         return self.take(order[is_last])
 
 
-class SeriesIndex:
-    """Which series are wanted, and the number of each. Without ``keys`` it takes what it meets and numbers that."""
-
-    def __init__(
-        self,
-        keys: Iterable[SeriesKey] | None = None,
-        *,
-        entity_kind: str | None = None,
-        metrics: Iterable[str] | None = None,
-    ) -> None:
-        self._open = keys is None
-        self._kind = entity_kind
-        self._metrics = None if metrics is None else frozenset(metrics)
-        self._entities: dict[str, int] = {}
-        self._columns: dict[tuple[str, str], int] = {}
-        self._table = np.full((0, 0), -1, np.int32)
-        self.keys: list[SeriesKey] = []
-        for key in keys or ():
-            self._add(key)
-        self._wanted_entities = None if self._open else sorted({key.entity_id for key in self.keys})
-
-    def numbers(self, kinds: CodedNames, entities: CodedNames, metrics: CodedNames) -> NDArray[np.int32]:
-        """Return the series number of each row, -1 for a series that is not wanted."""
-        entity_numbers = np.array([self._entity(name) for name in entities.names], np.int64)[entities.codes]
-        columns = np.array(
-            [[self._column(kind, metric) for metric in metrics.names] for kind in kinds.names], np.int64
-        ).reshape(len(kinds.names), len(metrics.names))[kinds.codes, metrics.codes]
-        wanted = (entity_numbers >= 0) & (columns >= 0)
-        if self._open:
-            self._learn(entity_numbers[wanted], columns[wanted])
-        found = np.full(len(wanted), -1, np.int32)
-        found[wanted] = self._table[entity_numbers[wanted], columns[wanted]]
-        return found
-
-    def may_hold(self, smallest: dict[str, Any], largest: dict[str, Any]) -> bool:
-        """Whether rows between these values of the name columns may be wanted; a column may be absent."""
-        if not self._open and not self.keys:
-            return False
-        kinds = {kind for kind, _metric in self._columns} if not self._open else {self._kind} - {None}
-        metrics = {metric for _kind, metric in self._columns} if not self._open else self._metrics
-        return (
-            _may_overlap("entity_kind", sorted(filter(None, kinds)) or None, smallest, largest)
-            and _may_overlap("metric", None if metrics is None else sorted(metrics), smallest, largest)
-            and _may_overlap("entity_id", self._wanted_entities, smallest, largest)
-        )
-
-    def _add(self, key: SeriesKey) -> None:
-        entity = self._entities.setdefault(key.entity_id, len(self._entities))
-        column = self._columns.setdefault((key.entity_kind, key.metric), len(self._columns))
-        self._grow()
-        if self._table[entity, column] < 0:
-            self._table[entity, column] = len(self.keys)
-            self.keys.append(key)
-
-    def _learn(self, entities: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
-        self._grow()
-        new = self._table[entities, columns] < 0
-        if not new.any():
-            return
-        entity_names, column_names = list(self._entities), list(self._columns)
-        for entity, column in np.unique(np.stack([entities[new], columns[new]], axis=1), axis=0):
-            kind, metric = column_names[column]
-            self._table[entity, column] = len(self.keys)
-            self.keys.append(SeriesKey(kind, entity_names[entity], metric))
-
-    def _grow(self) -> None:
-        rows, columns = self._table.shape
-        if rows < len(self._entities) or columns < len(self._columns):
-            grown = np.full((max(2 * rows, len(self._entities)), max(2 * columns, len(self._columns))), -1, np.int32)
-            grown[:rows, :columns] = self._table
-            self._table = grown
-
-    def _entity(self, name: str) -> int:
-        return self._entities.setdefault(name, len(self._entities)) if self._open else self._entities.get(name, -1)
-
-    def _column(self, kind: str, metric: str) -> int:
-        if not self._open:
-            return self._columns.get((kind, metric), -1)
-        if self._kind not in (None, kind) or (self._metrics is not None and metric not in self._metrics):
-            return -1
-        return self._columns.setdefault((kind, metric), len(self._columns))
-
-
-@dataclass(frozen=True, slots=True)
-class CodedNames:
-    """A column of few distinct names: ``names[codes[row]]``."""
-
-    codes: NDArray[np.int64]
-    names: list[str]
-
-    @classmethod
-    def of(cls, column: Any) -> CodedNames:
-        """Take an Arrow column of strings, dictionary-encoded or not."""
-        coded = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
-        return cls(numbers(coded.indices), coded.dictionary.to_pylist())
-
-
 def coded_names(batch: Any) -> tuple[CodedNames, CodedNames, CodedNames]:
     """Return entity_kind, entity_id and metric of a batch of rows."""
-    kinds, entities, metrics = (CodedNames.of(batch.column(name)) for name in _NAMES)
+    kinds, entities, metrics = (CodedNames.of(batch.column(name)) for name in NAMES)
     return kinds, entities, metrics
 
 
 def encode_rows(keys: Sequence[SeriesKey], rows: Rows, day: int) -> memoryview:
     """Return a Parquet file of ``rows``, whose series index ``keys``; ``day`` counts days since 1970 in UTC."""
-    ranks = np.empty(len(keys), np.int32)
-    order = sorted(range(len(keys)), key=lambda at: (keys[at].entity_kind, keys[at].metric, keys[at].entity_id))
-    ranks[order] = np.arange(len(keys), dtype=np.int32)
-    ordered = Rows(ranks[rows.series], rows.ms, rows.value).sorted_once()
-    names = [keys[at] for at in order]
-    sink = pa.BufferOutputStream()
-    with _writer(sink) as writer:
+    file = MetricFile(day)
+    file.add(keys, rows)
+    return file.content()
+
+
+class MetricFile:
+    """A file of one day in the making. What is added must come in the order of entity_kind and metric."""
+
+    def __init__(self, day: int) -> None:
+        self._day = day
+        self._sink = pa.BufferOutputStream()
+        self._writer = _writer(self._sink)
+
+    def add(self, keys: Sequence[SeriesKey], rows: Rows) -> None:
+        """Add ``rows``, whose series index ``keys``, sorted and each series and time once (the last of them)."""
+        ranks = np.empty(len(keys), np.int32)
+        order = sorted(range(len(keys)), key=lambda at: (keys[at].entity_kind, keys[at].metric, keys[at].entity_id))
+        ranks[order] = np.arange(len(keys), dtype=np.int32)
+        ordered = Rows(ranks[rows.series], rows.ms, rows.value).sorted_once()
+        names = [keys[at] for at in order]
         for start, end in _blocks(names, ordered.series):
-            writer.write_table(_table(names, ordered.take(slice(start, end)), day), row_group_size=_ROWS_PER_GROUP)
-    return memoryview(sink.getvalue())
+            table = _table(names, ordered.take(slice(start, end)), self._day)
+            self._writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+
+    def content(self) -> memoryview:
+        """Return the finished file."""
+        self._writer.close()
+        return memoryview(self._sink.getvalue())
 
 
 def _writer(sink: Any) -> Any:
@@ -202,7 +122,7 @@ def _writer(sink: Any) -> Any:
         _schema(),
         compression="zstd",
         compression_level=_COMPRESSION_LEVEL,
-        use_dictionary=_NAMES,
+        use_dictionary=NAMES,
         column_encoding={"ts": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
         write_page_checksum=True,
         store_schema=False,
@@ -259,7 +179,7 @@ def read_rows(source: Any, day: int, index: SeriesIndex, first_ms: int = 0, end_
 
 def find_series(source: Any, index: SeriesIndex) -> None:
     """Let an ``index`` without keys meet every series of the file; raises `DamagedFile` as `read_rows` does."""
-    for batch in _batches(source, index, _NAMES):
+    for batch in _batches(source, index, NAMES):
         index.numbers(*coded_names(batch))
 
 
@@ -274,7 +194,7 @@ def newest_ms(source: Any) -> int:
 
 def _batches(source: Any, index: SeriesIndex, columns: Sequence[str]) -> Iterator[Any]:
     with noticing_damage():
-        file = pq.ParquetFile(source, read_dictionary=_NAMES, page_checksum_verification=True)
+        file = pq.ParquetFile(source, read_dictionary=NAMES, page_checksum_verification=True)
         if not set(COLUMNS) <= set(file.schema_arrow.names):
             raise DamagedFile("it does not have the columns of the metrics dataset")
         groups = [at for at in range(file.metadata.num_row_groups) if index.may_hold(*group_bounds(file.metadata, at))]
@@ -298,15 +218,7 @@ def group_bounds(metadata: Any, group: int) -> tuple[dict[str, Any], dict[str, A
     """Return the smallest and largest value of each name column in a row group, where its statistics tell."""
     smallest, largest = {}, {}
     for at, name in enumerate(metadata.schema.names):
-        statistics = metadata.row_group(group).column(at).statistics if name in _NAMES else None
+        statistics = metadata.row_group(group).column(at).statistics if name in NAMES else None
         if statistics is not None and statistics.has_min_max:
             smallest[name], largest[name] = statistics.min, statistics.max
     return smallest, largest
-
-
-def _may_overlap(name: str, wanted: Sequence[str] | None, smallest: dict[str, Any], largest: dict[str, Any]) -> bool:
-    """Whether one of the sorted ``wanted`` (None: any) lies between the smallest and largest value of a column."""
-    if wanted is None or name not in smallest:
-        return True
-    at = bisect_left(wanted, smallest[name])
-    return at < len(wanted) and wanted[at] <= largest[name]

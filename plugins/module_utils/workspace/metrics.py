@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections import Counter
@@ -19,8 +20,9 @@ from ..libraries import library
 from .errors import StoreNotReadable
 from .files import Files
 from .grid import Grid
-from .metric_file import MS_PER_DAY, DamagedFile, Rows, SeriesIndex, encode_rows, find_series, newest_ms, read_rows
+from .metric_file import MS_PER_DAY, DamagedFile, Rows, encode_rows, find_series, newest_ms, read_rows
 from .names import decode_part, encode_part
+from .series_index import SeriesIndex
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +36,7 @@ T = TypeVar("T")
 
 FOLDER = "metrics"
 DAMAGED_FOLDER = "damaged"
+_PARTITION = re.compile(r"(?P<folder>metrics/endpoint=[^/]+/date=(?P<date>\d{4}-\d\d-\d\d))/[^/]+\.parquet")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Days whose samples are stored, 1970 to 2100; a clock beyond that is broken.
 _DAYS = 47_482
@@ -76,7 +79,7 @@ class MetricsDataset:
         folder = f"{FOLDER}/endpoint={encode_part(endpoint, 'endpoints.name')}"
         keys, by_day, report = _checked(samples)
         for day, rows in by_day.items():
-            self._files.write(f"{folder}/date={_date(day)}/{new_file_name('c')}", encode_rows(keys, rows, day))
+            self._files.write(f"{folder}/date={date_of(day)}/{new_file_name('c')}", encode_rows(keys, rows, day))
         return report
 
     def read(
@@ -103,9 +106,9 @@ class MetricsDataset:
             keys = _narrowed(keys, entity_kind, metrics)
         index = SeriesIndex(keys)
         grid = Grid(len(index.keys), start_ms, step_ms, steps)
-        for day in self._days(start_ms, end_ms):
+        for day, paths in self._listed(start_ms, end_ms):
             first, end = max(0, start_ms - day * MS_PER_DAY), min(MS_PER_DAY, end_ms - day * MS_PER_DAY)
-            parts = self.read_day(day, partial(read_rows, day=day, index=index, first_ms=first, end_ms=end))
+            parts = self._read_day(day, paths, partial(read_rows, day=day, index=index, first_ms=first, end_ms=end))
             grid.add_day(day, _each_once(parts, len(index.keys)))
         return SeriesSet(tuple(keys), start_ms / 1000.0, step_s, _in_order(grid.means(), index.keys, keys))
 
@@ -119,15 +122,16 @@ class MetricsDataset:
     ) -> list[SeriesKey]:
         """Return every series with samples on the days from ``start_ts`` to ``end_ts``, sorted."""
         index = SeriesIndex(entity_kind=entity_kind, metrics=metrics)
-        for day in self._days(int(start_ts * 1000), int(end_ts * 1000)):
-            self.read_day(day, partial(find_series, index=index))
+        for day, paths in self._listed(int(start_ts * 1000), int(end_ts * 1000)):
+            self._read_day(day, paths, partial(find_series, index=index))
         return sorted(index.keys)
 
     def last_ts(self, endpoint: str) -> float | None:
         """Return the time of the newest sample of that endpoint or source; None when there is none."""
         folder = f"{FOLDER}/endpoint={encode_part(endpoint, 'endpoints.name')}"
         for date in reversed(self._files.folders(folder)):
-            found = self._read_files(self.paths_in(f"{folder}/{date}"), newest_ms)
+            names = [entry.name for entry in self._files.files(f"{folder}/{date}") if entry.name.endswith(".parquet")]
+            found = self.read_paths([f"{folder}/{date}/{name}" for name in names], newest_ms)
             if found:
                 return max(found) / 1000.0
         return None
@@ -136,39 +140,29 @@ class MetricsDataset:
         """Return the names of the endpoints and sources that have samples."""
         return [decode_part(name.removeprefix("endpoint=")) for name in self._files.folders(FOLDER)]
 
-    def read_day(self, day: int, action: Callable[[Any], T]) -> list[T]:
-        """Return what ``action`` makes of each file of that day, of all endpoints, in the order of writing."""
-        folder_of_day = f"date={_date(day)}"
-        for _attempt in range(_LISTINGS):
-            paths = self._settled_paths(folder_of_day)
-            try:
-                return self._read_files(paths, action)
-            except FileNotFoundError:
-                continue  # merged into another file since the listing
-        raise StoreNotReadable(
-            f"The files of {folder_of_day} in {self._files.location} kept changing while they were read",
-            advice="Let fewer processes compact the store at the same time.",
-        )
+    def partitions(self) -> dict[tuple[str, int], list[str]]:
+        """Return the paths of the files of every (endpoint folder, day since 1970), in the order of writing.
 
-    def paths_in(self, folder: str) -> list[str]:
-        """Return the paths of the Parquet files in one partition folder, in the order of writing."""
-        return [f"{folder}/{entry.name}" for entry in self._files.files(folder) if entry.name.endswith(".parquet")]
-
-    def _settled_paths(self, folder_of_day: str) -> list[str]:
-        """List until nothing changes: a single listing could miss both a merged file and those it replaced."""
+        It lists until nothing changes: a single listing could miss both a merged file and those it replaced.
+        """
         before: list[str] | None = None
         for _attempt in range(_LISTINGS):
-            found = [
-                path
-                for endpoint in self._files.folders(FOLDER)
-                for path in self.paths_in(f"{FOLDER}/{endpoint}/{folder_of_day}")
-            ]
+            found = self._files.tree(FOLDER)
             if found == before:
                 break
             before = found
-        return sorted(before or [], key=lambda path: path.rpartition("/")[2])
+        partitions: dict[tuple[str, int], list[str]] = {}
+        for path in before or ():
+            match = _PARTITION.fullmatch(path)
+            if match:
+                partitions.setdefault((match["folder"], day_of(match["date"])), []).append(path)
+        return partitions
 
-    def _read_files(self, paths: Iterable[str], action: Callable[[Any], T]) -> list[T]:
+    def read_paths(self, paths: Iterable[str], action: Callable[[Any], T]) -> list[T]:
+        """Return what ``action`` makes of each open file; damaged ones are set aside and named in ``warnings``.
+
+        Raises FileNotFoundError for one that is gone.
+        """
         results: list[T] = []
         for path in paths:
             try:
@@ -176,6 +170,18 @@ class MetricsDataset:
             except DamagedFile as problem:
                 self._set_aside(path, problem)
         return results
+
+    def _read_day(self, day: int, paths: Sequence[str], action: Callable[[Any], T]) -> list[T]:
+        """Return what ``action`` makes of each file of that day, of all endpoints, in the order of writing."""
+        for _attempt in range(_LISTINGS):
+            try:
+                return self.read_paths(paths, action)
+            except FileNotFoundError:  # merged into another file since the listing
+                paths = next(iter(paths for _, paths in self._listed(day * MS_PER_DAY, (day + 1) * MS_PER_DAY)), [])
+        raise StoreNotReadable(
+            f"The files of {date_of(day)} in {self._files.location} kept changing while they were read",
+            advice="Let fewer processes compact the store at the same time.",
+        )
 
     def _read_file(self, path: str, action: Callable[[Any], T]) -> T:
         try:
@@ -194,13 +200,13 @@ class MetricsDataset:
         self._files.delete(path)
         self.warnings.append(f"{path} is damaged, was left out and is kept as {kept}: {problem}")
 
-    def _days(self, start_ms: int, end_ms: int) -> list[int]:
-        """Return the days with a partition that touch the window, in order."""
-        dates = {
-            date for endpoint in self._files.folders(FOLDER) for date in self._files.folders(f"{FOLDER}/{endpoint}")
-        }
-        days = {_day(date.removeprefix("date=")) for date in dates if date.startswith("date=")}
-        return sorted(day for day in days if start_ms < (day + 1) * MS_PER_DAY and day * MS_PER_DAY < end_ms)
+    def _listed(self, start_ms: int, end_ms: int) -> list[tuple[int, list[str]]]:
+        """Return the days that touch the window, in order, each with its files of all endpoints as written."""
+        by_day: dict[int, list[str]] = {}
+        for (_, day), paths in self.partitions().items():
+            if start_ms < (day + 1) * MS_PER_DAY and day * MS_PER_DAY < end_ms:
+                by_day.setdefault(day, []).extend(paths)
+        return [(day, sorted(paths, key=file_name)) for day, paths in sorted(by_day.items())]
 
 
 def check_samples(samples: Samples) -> AppendReport:
@@ -227,16 +233,27 @@ def _checked(samples: Samples) -> tuple[list[SeriesKey], dict[int, Rows], Append
     return keys, by_day, AppendReport(written, left_out, float(ts_ms.min()) / 1000.0, float(ts_ms.max()) / 1000.0)
 
 
-def new_file_name(kind: str) -> str:
-    """Return an unused name that sorts by the time of writing; ``kind`` is c (collected) or m (merged)."""
-    return f"{time.time_ns() // 1000:017d}-{kind}-{uuid.uuid4().hex[:12]}.parquet"
+def new_file_name(kind: str, written_us: int | None = None) -> str:
+    """Return an unused name that sorts by the time of writing; ``kind`` is c (collected) or m (merged).
+
+    A merged file takes the time ``written_us`` (Unix microseconds) of the newest that it replaces.
+    """
+    stamp = time.time_ns() // 1000 if written_us is None else written_us
+    return f"{stamp:017d}-{kind}-{uuid.uuid4().hex[:12]}.parquet"
 
 
-def _date(day: int) -> str:
+def file_name(path: str) -> str:
+    """Return the last part of a path in the store."""
+    return path.rpartition("/")[2]
+
+
+def date_of(day: int) -> str:
+    """Return the date of the day so many days after 1970-01-01, as in ``2026-03-01``."""
     return (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
 
 
-def _day(date: str) -> int:
+def day_of(date: str) -> int:
+    """Return the days from 1970-01-01 to a date as `date_of` gives it."""
     return (datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC) - _EPOCH).days
 
 

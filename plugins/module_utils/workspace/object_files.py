@@ -102,7 +102,11 @@ class ObjectFiles:
     def folders(self, folder: str) -> list[str]:
         return sorted(info.base_name for info in self._list(folder) if info.type == arrow_fs.FileType.Directory)
 
-    def clean(self, folder: str, before_ts: float) -> None:
+    def tree(self, folder: str) -> list[str]:
+        found = [info.path for info in self._list(folder, recursive=True) if info.type == arrow_fs.FileType.File]
+        return sorted(path.removeprefix(f"{self._root}/") for path in found)
+
+    def clean(self, before_ts: float) -> None:
         return
 
     def check_writable(self) -> None:
@@ -116,9 +120,10 @@ class ObjectFiles:
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}".rstrip("/")
 
-    def _list(self, folder: str) -> list[Any]:
+    def _list(self, folder: str, *, recursive: bool = False) -> list[Any]:
+        selector = arrow_fs.FileSelector(self._full(folder), allow_not_found=True, recursive=recursive)
         with self._reading(folder):
-            return list(self._filesystem.get_file_info(arrow_fs.FileSelector(self._full(folder), allow_not_found=True)))
+            return list(self._filesystem.get_file_info(selector))
 
     @contextmanager
     def _reading(self, path: str) -> Iterator[None]:

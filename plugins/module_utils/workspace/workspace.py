@@ -42,11 +42,11 @@ class Workspace:
         `StoreTooNew` for one written by a newer version, `StoreNotWritable` or `StoreNotReadable`.
         """
         files = _open_files(store)
-        stamped = _check_version(files)
         if writable:
             files.check_writable()
-            if not stamped:
-                write_json(files, _STAMP, {"format": "foresight.migration workspace", "version": FORMAT_VERSION})
+        stamped = _check_version(files)
+        if writable and not stamped:
+            write_json(files, _STAMP, {"format": "foresight.migration workspace", "version": FORMAT_VERSION})
         return cls(files, writable=writable)
 
     @property
