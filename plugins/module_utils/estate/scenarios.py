@@ -81,8 +81,8 @@ class WindowScenarios:
     def mean_totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
         """Return the mean over the scenarios of each group's sum, shape (groups, steps).
 
-        The mean of replayed windows is the joint past times one matrix per metric, the same for all groups. A step
-        that joins several holds the largest of their means.
+        The mean of replayed windows is a weighted sum of history steps with the same weights for all groups of a
+        metric. A step that joins several holds the largest of their means.
         """
         answer = np.zeros((len(groups), self.steps), np.float32)
         for column, metric in enumerate(self.metrics):
@@ -93,7 +93,7 @@ class WindowScenarios:
             }
             if rows_of:
                 sums = np.stack([self._summed(rows) for rows in rows_of.values()])
-                answer[list(rows_of)] += sums @ self._mean_weights(column)
+                answer[list(rows_of)] += self._means(sums, column)
         for place, group in enumerate(groups):
             for key in group if self.additions else ():
                 if key in self.additions:
@@ -104,14 +104,20 @@ class WindowScenarios:
         """Return the sum of those series at every history step, in the metric's unit."""
         return np.asarray(self.scale[rows].astype(np.float32) @ self.history[rows], np.float32)
 
-    def _mean_weights(self, column: int) -> NDArray[np.float32]:
-        """Return what each history step contributes to the mean of each step ahead, (history steps, steps ahead)."""
+    def _means(self, sums: NDArray[np.float32], column: int) -> NDArray[np.float32]:
+        """Return the mean over the scenarios of one metric's ``sums`` (groups, history steps), (groups, steps ahead).
+
+        A history step is replayed only at its own time of day, so few pairs of steps have any weight.
+        """
         history_steps = self.history.shape[1]
         index = window_index(self.starts, history_steps, self.steps, self.history_step_s)
-        cells = index * self.steps + np.arange(self.steps)
+        pairs = np.arange(self.steps) * history_steps + index
         shares = np.broadcast_to(self.multipliers[:, column, None] / self.count, index.shape)
-        weights = np.bincount(cells.ravel(), shares.ravel(), minlength=history_steps * self.steps)
-        return weights.reshape(history_steps, self.steps).astype(np.float32)
+        weights = np.bincount(pairs.ravel(), shares.ravel(), minlength=self.steps * history_steps)
+        used = np.flatnonzero(np.bincount(pairs.ravel(), minlength=self.steps * history_steps))
+        weighted = sums[:, used % history_steps] * weights[used].astype(np.float32)
+        first_of_step = np.searchsorted(used, np.arange(self.steps) * history_steps)
+        return np.asarray(np.add.reduceat(weighted, first_of_step, axis=1), np.float32)
 
     def _paths(self, group: Sequence[SeriesKey], index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return one group's sums at the history's resolution, shape (scenarios, steps ahead)."""
