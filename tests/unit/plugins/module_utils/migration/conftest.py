@@ -61,6 +61,7 @@ class Estate:
     """The estate under test, as a playbook would address it."""
 
     folder: Path
+    names: tuple[str, ...] = ("sim",)
     lines: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
 
@@ -68,7 +69,7 @@ class Estate:
     def endpoints(self) -> list[dict[str, Any]]:
         """The ``endpoints`` option."""
         place = {"scenario": str(self.folder / "estate.yml"), "state_path": str(self.folder / "state.sqlite")}
-        return [{"name": "sim", "type": "simulated", **place}]
+        return [{"name": name, "type": "simulated", **place} for name in self.names]
 
     @property
     def store(self) -> str:
@@ -80,9 +81,13 @@ class Estate:
         """Where the ledger is by default."""
         return f"sqlite:///{self.folder}/store/ledger.db"
 
-    def driver(self) -> SimulatedDriver:
-        """Return a connected driver of its own."""
-        driver = SimulatedDriver("sim", self.endpoints[0])
+    def endpoint_of(self, host: str) -> str:
+        """Return the endpoint behind which the host is."""
+        return self.names[0] if len(self.names) == 1 or host == "a" else self.names[1]
+
+    def driver(self, name: str | None = None) -> SimulatedDriver:
+        """Return a connected driver of its own, of the endpoint ``name`` (default: the first)."""
+        driver = SimulatedDriver(name or self.names[0], self.endpoints[0])
         driver.connect()
         return driver
 
@@ -104,11 +109,12 @@ class Estate:
         with Fleet(self.endpoints) as fleet, open_ledger(self.ledger_url, actor="test") as ledger:
             now_ts = fleet.clock.now()
             estate = take_inventory(fleet, now_ts)
-            host_key = f"sim/{host}"
+            endpoint = self.endpoint_of(host)
+            host_key = f"{endpoint}/{host}"
             request = ClaimRequest(vm, host_key, amount, tier, now_ts, now_ts + 86400.0, "test", ttl_s)
             room = present_room(estate, estate.hosts[host_key], estate.find_vm(vm), now_ts)
             claimed = ledger.claim(request, room, now_ts).reservation
-            hold = fleet.driver("sim").place_hold(hold_of(claimed))
+            hold = fleet.driver(endpoint).place_hold(hold_of(claimed))
             return ledger.record_enforcement(claimed.reservation_id, hold.enforced_by, hold.tokens, now_ts)
 
     def request(self, **options: Any) -> MigrateRequest:
@@ -129,14 +135,21 @@ class Estate:
 
     def host_of(self, vm: str = VM) -> str:
         """Return the one host on which the VM runs."""
-        with self.driver() as driver:
-            (place,) = [seen for seen in driver.locate(vm) if seen.active and seen.power_state == "running"]
-            return place.host_id
+        with Fleet(self.endpoints) as fleet:
+            sightings, errors = fleet.locate(vm)
+        assert not errors
+        running = [seen for where in sightings.values() for seen in where if seen.active]
+        (place,) = running
+        assert place.power_state == "running"
+        return place.host_id
 
     def holds(self) -> list[str]:
-        """Return the ids of the reservations that the hypervisor holds."""
-        with self.driver() as driver:
-            return sorted(hold.reservation_id for hold in driver.list_holds())
+        """Return the ids of the reservations that the hypervisors hold."""
+        found = []
+        for name in self.names:
+            with self.driver(name) as driver:
+                found += [hold.reservation_id for hold in driver.list_holds()]
+        return sorted(found)
 
     def reservation(self, reservation_id: str) -> Reservation:
         """Return one reservation as the ledger has it."""
@@ -163,6 +176,16 @@ def make_estate(tmp_path: Path) -> Callable[..., Estate]:
         return Estate(tmp_path)
 
     return make
+
+
+@pytest.fixture
+def two_endpoints(tmp_path: Path) -> Estate:
+    """The estate behind two endpoints, as lone hosts are: a VM that moves leaves one and appears at the other."""
+    described = scenario()
+    for host in described["hosts"]:
+        host["endpoint"] = "left" if host["name"] == "a" else "right"
+    (tmp_path / "estate.yml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    return Estate(tmp_path, ("left", "right"))
 
 
 @pytest.fixture
