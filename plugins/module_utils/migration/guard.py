@@ -209,9 +209,10 @@ def _planned_switch(look: _Look) -> Action | None:
 
 
 def _climb(look: _Look) -> Action | None:
-    """Take the next rung when the move would not end, or not in time."""
+    """Take the next rung when the move would not end, or not in time; give up when it would never end."""
     ladder = look.seen.ladder
-    trouble = _trouble(look)
+    endless = _endless(look)
+    trouble = endless or _too_slow(look)
     waited_s = look.seen.now_ts - ladder.tuned_ts
     if trouble is None or waited_s < RUNG_INTERVAL_S:
         return None
@@ -220,7 +221,7 @@ def _climb(look: _Look) -> Action | None:
     rung = _next_rung(look, trouble)
     if rung is not None:
         return rung
-    if _hopeless(ladder, waited_s):
+    if endless and _hopeless(ladder, waited_s):
         return Action("abort", "not_converging", f"{trouble}, and every allowed means is in use")
     return None
 
@@ -269,19 +270,24 @@ def _downtime_that_would_end_it(progress: Progress, ladder: Ladder) -> float | N
     return min(ceiling_ms, max(2 * ladder.max_downtime_ms, 1.1 * needed_ms))
 
 
-def _trouble(look: _Look) -> str | None:
-    """Return why the move will not end as it should, or None."""
+def _endless(look: _Look) -> str | None:
+    """Return why the move would never end by itself, or None."""
     ladder = look.seen.ladder
     if ladder.stalled_rounds > 0:
         return f"{ladder.stalled_rounds} rounds in a row did not shrink"
     throughput, dirty = look.progress.throughput_mib_s, look.progress.dirty_mib_s
     if throughput and dirty is not None and (look.progress.iteration or 0) >= 2 and dirty >= throughput:
         return f"the VM dirties {dirty:.0f} MiB/s and {throughput:.0f} MiB/s are sent"
-    if look.sla.max_duration_s is not None and throughput and look.progress.remaining_mib is not None:
-        end_s = look.progress.elapsed_s + look.progress.remaining_mib / throughput
-        if end_s > look.sla.max_duration_s:
-            return f"at this rate it would take {end_s:.0f} s of {look.sla.max_duration_s:.0f} s allowed"
     return None
+
+
+def _too_slow(look: _Look) -> str | None:
+    """Return why the move would break a hard limit on its duration, or None."""
+    limit_s, throughput = look.sla.max_duration_s, look.progress.throughput_mib_s
+    if limit_s is None or "max_duration_s" in look.sla.soft or not throughput or look.progress.remaining_mib is None:
+        return None
+    end_s = look.progress.elapsed_s + look.progress.remaining_mib / throughput
+    return f"at this rate it would take {end_s:.0f} s of {limit_s:.0f} s allowed" if end_s > limit_s else None
 
 
 def _strain(look: _Look) -> tuple[str | None, float]:

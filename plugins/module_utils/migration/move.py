@@ -53,7 +53,8 @@ class Move:
     """One VM, the host it runs on now, the one it shall run on, and what is held for it there.
 
     ``need`` is what the current forecast says that it will need at most (None: there is no forecast); ``room`` is what
-    the destination has and carries, for the ledger.
+    the destination has and carries, for the ledger; ``ahead`` says how busy the VM will be, as (start in Unix seconds,
+    its CPU demand in the hour from then as a share of now), by time, and is empty where that is not forecast.
     """
 
     vm: Vm
@@ -63,6 +64,7 @@ class Move:
     terms: Terms
     need: Resources | None = None
     room: HostRoom | None = None
+    ahead: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,10 +275,11 @@ def required(plan: Plan, without: Collection[str] = ()) -> tuple[MoveOrder, Ladd
             },
         )
     if plan.order is None or plan.ladder is None:
+        quiet_ts = plan.choice.wait_until_ts
         raise StrategyRefused(
-            f"No allowed way of moving would keep the SLA: {plan.choice.why}",
+            f"No allowed way of moving would keep the SLA now: {plan.choice.why}",
             advice="Nothing was touched. Allow more means or a longer downtime, or move at a quieter hour.",
-            details={"basis": plan.basis.as_dict()},
+            details={"basis": plan.basis.as_dict(), "wait_until": None if quiet_ts is None else to_iso(quiet_ts)},
         )
     return plan.order, plan.ladder
 

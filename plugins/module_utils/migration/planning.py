@@ -24,7 +24,7 @@ from . import precheck
 from .guard import downtime_ceiling
 from .guard_state import Ladder
 from .move import Check, Move
-from .strategy import Choice, Strategy, choose_strategy
+from .strategy import Choice, Strategy, choose_strategy, wait_for_quiet
 
 T = TypeVar("T")
 
@@ -90,7 +90,10 @@ def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float, job: Job 
     ]
     able = source.capabilities()
     basis = measure_basis(move, fleet)
-    choice = choose_strategy(basis.demand, able, move.terms.sla, move.terms.means)
+    sla, means = move.terms.sla, move.terms.means
+    choice = choose_strategy(basis.demand, able, sla, means, assumed=basis.dirty_method == "assumed")
+    if choice.verdict == "refuse":
+        choice = wait_for_quiet(choice, basis.demand, able, sla, means, move.ahead)
     order = order_for(move, choice, basis, able)
     checks += precheck.attempt("preflight", lambda: precheck.check_preflight(move, fleet, order or plain_order(move)))
     checks += precheck.check_duration(move, choice, now_ts)

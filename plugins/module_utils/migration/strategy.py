@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
+from ..clock import to_iso
 from ..estate.nouns import Sla
 from ..hypervisors.protocol import Capabilities
 from ..placement.migration_cost import MigrationCost, MigrationDemand, predict_post_copy, predict_precopy
@@ -23,8 +23,6 @@ PARALLEL_CONNECTIONS = 4
 SINGLE_CONNECTION_MIB_S = 1200.0
 #: MiB of memory per MiB sent, assumed for compressing transports; a cautious figure for memory that is not all zero.
 COMPRESSION_RATIO = 1.5
-#: Plain pre-copy is preferred to a strategy that saves less than these shares of downtime and of data.
-WORTHWHILE_SHARE = 0.2
 #: Above this ratio of dirty rate to bandwidth, auto-converge is armed although plain pre-copy should do.
 ARM_THROTTLE_RATIO = 0.8
 
@@ -61,6 +59,8 @@ class Strategy:
 class Choice:
     """The outcome: ``go`` with ``strategy``, ``wait`` until ``wait_until_ts``, or ``refuse``. ``why`` is for people.
 
+    To ``wait`` means that nothing fits now, and something would at the quieter hour that begins then.
+
     ``considered`` holds every strategy that was weighed, in the order of preference.
     """
 
@@ -69,39 +69,73 @@ class Choice:
     strategy: Strategy | None = None
     considered: tuple[Strategy, ...] = ()
     wait_until_ts: float | None = None
-    basis: dict[str, Any] = field(default_factory=dict)
 
 
 def choose_strategy(
-    demand: MigrationDemand, capabilities: Capabilities, sla: Sla, means: frozenset[str] = DEFAULT_MEANS
+    demand: MigrationDemand,
+    capabilities: Capabilities,
+    sla: Sla,
+    means: frozenset[str] = DEFAULT_MEANS,
+    *,
+    assumed: bool = False,
 ) -> Choice:
     """Return the strategy that keeps the SLA with the least harm, then the least downtime and data.
 
+    Several connections do no harm, so they are used wherever one cannot fill the link.
+
     ``demand.max_downtime_ms`` is the highest downtime that may be handed to the hypervisor. Only what the platform can
     (``capabilities``) and the user allows (``means``, names from `MEANS`) is considered. Refuses when nothing fits;
-    limits named in ``sla.soft`` never refuse.
+    limits named in ``sla.soft`` never refuse, and where the dirty rate is only ``assumed`` a refusal rests on what even
+    an idle VM would break: the guard keeps the rest.
     """
     weighed = tuple(sorted(_candidates(demand, capabilities, sla, means), key=_preference))
     fitting = [strategy for strategy in weighed if not _hard(strategy.violations, sla)]
-    if not fitting:
+    if not fitting and not (assumed and _possible_when_idle(demand, capabilities, sla, means)):
         return Choice("refuse", _why_not(weighed), considered=weighed)
-    chosen = _gentle_enough(fitting)
+    chosen = fitting[0] if fitting else weighed[0]
     return Choice("go", _why(chosen, weighed), _armed(chosen, demand, capabilities, means), weighed)
+
+
+def wait_for_quiet(
+    refused: Choice,
+    demand: MigrationDemand,
+    capabilities: Capabilities,
+    sla: Sla,
+    means: frozenset[str],
+    ahead: Iterable[tuple[float, float]],
+) -> Choice:
+    """Return when the move that was refused now would fit: at the first hour at which the VM is quiet enough.
+
+    ``ahead`` holds (start in Unix seconds, CPU demand as a share of now) by time; a VM is taken to write memory in
+    proportion to the CPU that it uses. Returns ``refused`` when there is no such hour.
+    """
+    for start_ts, share in ahead:
+        if share >= 1.0:
+            continue
+        later = choose_strategy(replace(demand, dirty_mib_s=demand.dirty_mib_s * share), capabilities, sla, means)
+        if later.strategy is not None:
+            why = f"{refused.why}; it would fit at {to_iso(start_ts)}, when the VM is {100 * (1 - share):.0f} % quieter"
+            return Choice("wait", why, considered=refused.considered, wait_until_ts=start_ts)
+    return refused
+
+
+def _possible_when_idle(demand: MigrationDemand, capabilities: Capabilities, sla: Sla, means: frozenset[str]) -> bool:
+    return choose_strategy(replace(demand, dirty_mib_s=0.0), capabilities, sla, means).strategy is not None
 
 
 def _candidates(
     demand: MigrationDemand, capabilities: Capabilities, sla: Sla, means: frozenset[str]
 ) -> Iterator[Strategy]:
-    one_stream = replace(demand, bandwidth_mib_s=min(demand.bandwidth_mib_s, SINGLE_CONNECTION_MIB_S))
-    parallel = capabilities.parallel_connections and "parallel_connections" in means
-    faster = parallel and demand.bandwidth_mib_s > SINGLE_CONNECTION_MIB_S
-    transports = [("plain", one_stream, 0, False)]
-    if faster:
-        transports.append(("parallel", demand, PARALLEL_CONNECTIONS, False))
+    faster = demand.bandwidth_mib_s > SINGLE_CONNECTION_MIB_S
+    if faster and capabilities.parallel_connections and "parallel_connections" in means:
+        name, base, connections = "parallel", demand, PARALLEL_CONNECTIONS
+    else:
+        name, connections = "plain", 0
+        base = replace(demand, bandwidth_mib_s=min(demand.bandwidth_mib_s, SINGLE_CONNECTION_MIB_S))
+    transports = [(name, base, False)]
     if capabilities.compression and "compression" in means:
-        base, connections = (demand, PARALLEL_CONNECTIONS) if faster else (one_stream, 0)
-        transports.append(("compressed", replace(base, compression_ratio=COMPRESSION_RATIO), connections, True))
-    for name, over, connections, compressed in transports:
+        transports.append((f"{name}+compression", replace(base, compression_ratio=COMPRESSION_RATIO), True))
+    for name, over, compressed in transports:
         plain = Strategy(name, predict_precopy(over), compression=compressed, parallel_connections=connections)
         yield _judged(plain, sla)
         if capabilities.auto_converge and "auto_converge" in means:
@@ -131,25 +165,6 @@ def _preference(strategy: Strategy) -> tuple[int, int, float, float, str]:
     return (len(strategy.violations), strategy.harm, cost.downtime_ms, cost.transferred_mib, strategy.name)
 
 
-def _gentle_enough(fitting: list[Strategy]) -> Strategy:
-    """Return the first, unless a simpler one of equal harm is nearly as good."""
-    best = fitting[0]
-    for other in fitting[1:]:
-        same = other.harm == best.harm and len(other.violations) == len(best.violations)
-        if same and _effort(other) < _effort(best) and _nearly_as_good(other.prediction, best.prediction):
-            best = other
-    return best
-
-
-def _effort(strategy: Strategy) -> int:
-    return int(strategy.parallel_connections > 0)
-
-
-def _nearly_as_good(simple: MigrationCost, best: MigrationCost) -> bool:
-    keep = 1.0 - WORTHWHILE_SHARE
-    return best.downtime_ms >= keep * simple.downtime_ms and best.duration_s >= keep * simple.duration_s
-
-
 def _armed(chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities, means: frozenset[str]) -> Strategy:
     """Arm what acts only when the VM turns out busier than measured: some platforms cannot arm it later."""
     close = demand.dirty_mib_s > ARM_THROTTLE_RATIO * demand.send_mib_s
@@ -161,6 +176,8 @@ def _armed(chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities
 
 
 def _why(chosen: Strategy, weighed: tuple[Strategy, ...]) -> str:
+    if chosen.violations:
+        return f"{chosen.name}: expected to break {', '.join(chosen.violations)}, which is soft or rests on assumptions"
     gentler = [other for other in weighed if other.harm < chosen.harm]
     if gentler:
         broken = sorted({limit for other in gentler for limit in other.violations})

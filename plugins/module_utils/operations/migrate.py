@@ -25,7 +25,7 @@ from ..reservations.ledger import Ledger, open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .migrate_outlook import destination_room, remaining_need
+from .migrate_outlook import activity_ahead, destination_room, remaining_need
 from .migrate_result import already_there, in_flight, migration_record, moved, would_move
 
 #: Who the ledger's audit trail names.
@@ -185,6 +185,7 @@ def _move(
         room=destination_room(
             workspace, request.forecast_id, found.estate, destination, found.vm, request.forecast_level, now_ts
         ),
+        ahead=activity_ahead(workspace, request.forecast_id, found.vm, now_ts),
     )
 
 

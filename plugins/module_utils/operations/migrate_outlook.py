@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import DEFAULT_LIMITS, RESOURCES, Resources
+from ..estate.series import SeriesKey
 from ..estate.snapshot import Estate
 from ..libraries import library
 from ..placement.loads import demand_keys, own_load, stand_in
@@ -23,6 +24,8 @@ else:
 
 #: Length of the one step of a room that rests on the present alone, seconds.
 PRESENT_STEP_S = 300
+#: How long a VM has to be quiet for a move to be put off until then, seconds.
+QUIET_S = 3600.0
 
 
 def remaining_need(
@@ -52,6 +55,28 @@ def remaining_need(
     peaks = dict(zip(forecast.keys, np.minimum(steps_left, whole_peak).tolist(), strict=True))
     return Resources(
         *(_bounded(vm, name, peaks.get(key)) for name, key in zip(RESOURCES, demand_keys(vm), strict=True))
+    )
+
+
+def activity_ahead(
+    workspace: Workspace, forecast_id: str | None, vm: Vm, now_ts: float
+) -> tuple[tuple[float, float], ...]:
+    """Return how busy ``vm`` will be: (start in Unix seconds, highest mean CPU demand in the hour from then / now's).
+
+    One entry per forecast step to come that has a whole hour after it; empty without a forecast of the VM's CPU.
+    """
+    chosen = forecast_id or workspace.forecasts.latest()
+    cpu = SeriesKey("vm", vm.uuid, "cpu")
+    if chosen is None or vm.used is None or vm.used.cpu_cores <= 0:
+        return ()
+    forecast = workspace.forecasts.read(chosen, keys=[cpu])
+    if forecast.keys != (cpu,):
+        return ()
+    hour = max(1, round(QUIET_S / forecast.step_s))
+    return tuple(
+        (start_ts, float(forecast.mean[0, step : step + hour].max()) / vm.used.cpu_cores)
+        for step in range(forecast.horizon_steps - hour + 1)
+        if (start_ts := forecast.origin_ts + step * forecast.step_s) > now_ts
     )
 
 
