@@ -178,11 +178,11 @@ def read_truth() -> Callable[[Estate], Truth]:
 
 
 class Playbook:
-    """Starts ansible-playbook in a process group of its own."""
+    """Starts ansible-playbook in a process group of its own, with ``environment``."""
 
     def __init__(self, folder: Path, collections: Path) -> None:
         self._folder = folder
-        self._environment = environment(collections)
+        self.environment = environment(collections)
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, playbook: str, variables: Mapping[str, Any], *arguments: str) -> subprocess.Popen[str]:
@@ -192,7 +192,7 @@ class Playbook:
         process = subprocess.Popen(
             [str(ANSIBLE_PLAYBOOK), playbook, "-e", f"@{extra}", *arguments],
             cwd=self._folder,
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible_collections.foresight.migration.tests.integration.conftest import collections, module, playbook
+
+__all__ = ["collections", "module", "playbook"]
 
 if TYPE_CHECKING:
     from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver

@@ -111,7 +111,7 @@ func main() {
 	if model.Service.TLS, err = newTLS(ca); err != nil {
 		log.Fatal(err)
 	}
-	login := url.UserPassword("administrator@vsphere.local", "s3cr3t-{{ 7*7 }}-pass")
+	login := url.UserPassword("administrator@vsphere.local", "s3cr3t-$(id)-'%<pass")
 	model.Service.Listen = &url.URL{Host: o.listen, User: login}
 	server := model.Service.NewServer()
 	defer server.Close()
