@@ -118,8 +118,8 @@ def _keep_lease(look: _Look) -> Action | None:
 
 
 def _lost_reservation(look: _Look) -> Action | None:
-    if not look.seen.reservation_lost:
-        return None
+    if not look.seen.reservation_lost or look.seen.tier == "soft":
+        return None  # what was never guaranteed is no reason to turn back
     return Action("abort", "reservation_lost", f"the capacity is no longer reserved: {look.seen.reservation_lost}")
 
 

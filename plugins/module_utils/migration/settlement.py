@@ -42,12 +42,12 @@ def hold_of(reservation: Reservation) -> Hold:
 
 
 def settle_arrival(reservation: Reservation, destination: Driver, ledger: Ledger, now_ts: float) -> Settlement:
-    """Turn the reservation into the VM's own guarantee and consume it.
+    """Turn the reservation into the VM's own guarantee and consume it, also when its lease ran out meanwhile.
 
     Raises what the driver raises when the guarantee cannot be given; the reservation then stays active, and the next
     run settles it.
     """
-    if reservation.state != "active":
+    if reservation.state not in ("active", "expired"):
         return Settlement(reservation.state, False, {})
     guaranteed_by = destination.settle_hold(hold_of(reservation))
     try:
