@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
@@ -29,7 +29,7 @@ MOVE_TIMEOUT_S = 90.0
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Three hosts that are up; skips where this machine cannot run them, and says why."""
-    lab = Lab(f"t{os.getpid()}")
+    lab = Lab(f"t{os.getpid()}", host_memory_mib=1024)
     try:
         lab.up()
     except LabUnavailable as exc:
@@ -46,20 +46,8 @@ def all_beats(lab: Lab) -> Iterator[Heartbeats]:
         yield heartbeats
 
 
-@pytest.fixture(autouse=True)
-def _empty_hosts(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Bring back what a test switched off, and remove every guest before and after it."""
-    if "lab" not in request.fixturenames:
-        yield
-        return
-    lab = request.getfixturevalue("lab")
-    clear_guests(lab)
-    yield
-    for host in lab.hosts:
-        host.boot()
-        host.restore_link()
-        host.shape_link(None)
-    clear_guests(lab)
+#: The guest that most tests use stays from one to the next while it runs on the first host, for booting takes longest.
+RESIDENT = GuestSpec(1)
 
 
 def endpoint_options(lab: Lab, host: LabHost, **options: object) -> dict[str, object]:
@@ -82,7 +70,13 @@ class Site:
     drivers: list[LibvirtDriver]
 
     def start(self, spec: GuestSpec, host: int = 0) -> GuestSpec:
-        """Start a guest and wait for its heartbeat."""
+        """Start a guest and wait for its heartbeat. The resident guest is only told its work anew."""
+        resident = replace(spec, rate_mib_s=RESIDENT.rate_mib_s, spin=RESIDENT.spin) == RESIDENT and host == 0
+        if resident and self.running_on(spec) == [0] and self.beats.heard(spec.name):
+            self.beats.tell(spec, f"rate {spec.rate_mib_s} spin {spec.spin} cpu 0")
+            self.beats.next_beat(spec.name)
+            return spec
+        clear_guests(self.lab) if resident else None
         self.beats.forget(spec.name)
         start_guest(self.lab, self.lab.hosts[host], spec)
         self.beats.next_beat(spec.name)
@@ -126,6 +120,13 @@ class Site:
 
 @pytest.fixture
 def site(lab: Lab, all_beats: Heartbeats) -> Iterator[Site]:
+    """The lab with all hosts up and no guest but the resident one, for one test."""
+    keep = (lab.hosts[0], RESIDENT.uuid)
+    for host in lab.hosts:
+        host.boot()
+        host.restore_link()
+        host.shape_link(None)
+    clear_guests(lab, keep)
     drivers = [LibvirtDriver(host.name, endpoint_options(lab, host)) for host in lab.hosts]
     for driver in drivers:
         driver.connect()

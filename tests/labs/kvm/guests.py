@@ -137,14 +137,15 @@ def start_guest(lab: Lab, host: LabHost, spec: GuestSpec) -> None:
     )
 
 
-def clear_guests(lab: Lab) -> None:
-    """Destroy and undefine every domain on every running host."""
+def clear_guests(lab: Lab, keep: tuple[LabHost, str] | None = None) -> None:
+    """Destroy and undefine every domain on every running host, except the one that is ``keep`` (its host, its uuid)."""
     for host in lab.hosts:
         if not host.running:
             continue
         connection = libvirt.open(host.uri)
         for domain in connection.listAllDomains():
-            _discard(domain)
+            if keep is None or (host.name, domain.UUIDString()) != (keep[0].name, keep[1]):
+                _discard(domain)
         connection.close()
 
 
@@ -211,6 +212,10 @@ class Heartbeats:
             if len(words) == 7 and words[0] == "HB":
                 beat = Beat(time.monotonic(), int(words[2]), int(words[4]), int(words[5]), int(words[6]))
                 self._beats.setdefault(words[1], []).append(beat)
+
+    def heard(self, name: str) -> bool:
+        """Return whether a guest has been heard of since it was forgotten."""
+        return name in self._beats
 
     def forget(self, name: str) -> None:
         """Drop what was heard of a guest, before another of that name starts."""

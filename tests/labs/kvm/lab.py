@@ -121,6 +121,12 @@ class LabHost:
         self.run("bash", str(HERE / "virtd_start.sh"))
         self._await_libvirtd()
 
+    @property
+    def libvirtd_running(self) -> bool:
+        """Whether the host's libvirtd lives."""
+        answer = self.run("bash", "-c", "kill -0 $(cat /run/libvirtd.pid) 2>/dev/null && echo yes || echo no")
+        return answer.strip() == "yes"
+
     def kill_guest(self, name: str) -> None:
         """Kill the QEMU process of a guest on this host."""
         self.run("bash", "-c", 'kill -KILL "$(cat "/run/libvirt/qemu/$1.pid")"', "kill", name)

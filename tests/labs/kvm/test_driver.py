@@ -25,7 +25,7 @@ HOSTILE_TITLE = "{{ 1 + 1 }} '\"<&]]> $(reboot) ../../etc \u202e\U0001f4a5"
 
 
 def test_inventory_shows_the_host_and_its_guest(site: Site) -> None:
-    guest = site.start(GuestSpec(1, title=HOSTILE_TITLE))
+    guest = site.start(GuestSpec(2, title=HOSTILE_TITLE))
     inventory = site.drivers[0].inventory()
     (host,) = inventory.hosts
     assert (host.host_id, host.name, host.family, host.state) == (site.lab.hosts[0].uuid, "labh1", "kvm", "up")
@@ -35,7 +35,7 @@ def test_inventory_shows_the_host_and_its_guest(site: Site) -> None:
     assert host.used is not None
     assert 100 < host.used.memory_mib < 600
     (vm,) = inventory.vms
-    assert (vm.uuid, vm.name, vm.host_key, vm.power_state) == (guest.uuid, "guest1", host.key, "running")
+    assert (vm.uuid, vm.name, vm.host_key, vm.power_state) == (guest.uuid, "guest2", host.key, "running")
     assert vm.notes == HOSTILE_TITLE
     assert vm.allocated == Resources(cpu_cores=1.0, memory_mib=160.0)
     assert vm.networks == ("br0",)
@@ -72,12 +72,20 @@ def test_a_read_only_connection_collects_and_is_told_what_it_may_not_do(site: Si
     assert refusal.value.code == "permission_denied"
 
 
-@pytest.mark.parametrize("rate", [0, 10, 40])
-def test_measured_dirty_rate_is_what_the_guest_writes(site: Site, rate: int) -> None:
-    guest = site.start(GuestSpec(1, region_mib=64, rate_mib_s=rate))
+def test_measured_dirty_rate_is_what_the_guest_writes(site: Site) -> None:
+    guest = site.start(GuestSpec(2, region_mib=64))
+    for rate in (0, 10, 40):
+        site.beats.tell(guest, f"rate {rate}")
+        measured = site.drivers[0].measure_dirty_rate(guest.uuid, 3.0)
+        assert measured is not None
+        assert measured.dirty_mib_s == pytest.approx(rate, abs=max(4.0, 0.5 * rate))
+
+
+def test_the_working_set_shows_when_a_guest_goes_round_in_it(site: Site) -> None:
+    guest = site.start(GuestSpec(2, region_mib=32, rate_mib_s=64))
     measured = site.drivers[0].measure_dirty_rate(guest.uuid, 4.0)
     assert measured is not None
-    assert measured.dirty_mib_s == pytest.approx(rate, abs=max(4.0, 0.5 * rate))
+    assert measured.working_set_mib == pytest.approx(32, abs=16)
 
 
 def hard_hold(site: Site, reservation_id: str, memory_mib: float, host: int = 1) -> Hold:
@@ -172,7 +180,7 @@ def test_preflight_finds_a_bridge_and_a_name_that_stand_in_the_way(site: Site) -
 
 def test_preflight_finds_memory_that_is_not_free_unless_it_is_held_for_the_guest(site: Site) -> None:
     guest = site.start(GuestSpec(1))
-    hog = Hold("other", site.lab.hosts[1].uuid, GuestSpec(2).uuid, Resources(memory_mib=1500.0), "hard")
+    hog = Hold("other", site.lab.hosts[1].uuid, GuestSpec(2).uuid, Resources(memory_mib=450.0), "hard")
     site.drivers[1].place_hold(hard_hold(site, "r-1", 256))
     site.drivers[1].place_hold(hog)
     assert codes(site, guest) == set()

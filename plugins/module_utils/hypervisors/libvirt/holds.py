@@ -35,6 +35,8 @@ BACKINGS = ("allocated", "locked", "hugepages")
 #: A hold has at most so many parts, and none smaller than this.
 MAX_PARTS = 8
 MIN_PART_MIB = 256
+#: How far a hold gives way ahead of the arriving memory, as a share of a part: what may arrive between two looks.
+AHEAD_SHARE = 0.25
 #: What a placeholder's process takes beside its memory; 20 MiB measured with QEMU 10.0.
 PART_OVERHEAD_MIB = 24
 #: A part whose process holds less than this share of its memory does not count as held.
@@ -139,13 +141,13 @@ class Holds:
         return bool(parts)
 
     def give_way(self, reservation_id: str, arrived_mib: float) -> None:
-        """Give up what the arriving VM has taken itself by now, one part ahead of it."""
+        """Give up what the arriving VM has taken itself by now, and a little ahead of it."""
         self._arrived_mib[reservation_id] = max(arrived_mib, self._arrived_mib.get(reservation_id, 0.0))
         parts = self._parts(reservation_id)
         if not parts:
             return
         size = parts[0].memory_mib
-        keep_mib = float(parts[0].mark["memory_mib"]) - self._arrived_mib[reservation_id] - size
+        keep_mib = float(parts[0].mark["memory_mib"]) - self._arrived_mib[reservation_id] - AHEAD_SHARE * size
         self._destroy(parts[max(0, int(keep_mib // size)) :])
 
     def _destroy(self, parts: tuple[Part, ...]) -> None:

@@ -38,7 +38,11 @@ _GONE = Progress("gone", 0.0)
 
 @dataclass
 class _Call:
-    """A migrate call of this process that is under way or has ended. ``last`` is what was last seen of its job."""
+    """A migrate call of this process that is under way or has ended.
+
+    ``last`` is what was last seen of its job; ``unheard`` says that the call's error does not tell how the migration
+    ended: its connection broke, or it was to resume a post-copy that QEMU had resumed by itself.
+    """
 
     started_s: float
     ended: threading.Event = field(default_factory=threading.Event)
@@ -46,6 +50,7 @@ class _Call:
     elapsed_s: float = 0.0
     statistics: Mapping[str, Any] = field(default_factory=dict)
     aborted: bool = False
+    unheard: bool = False
     last: Progress = Progress("starting", 0.0)
 
 
@@ -92,6 +97,7 @@ class Migrations:
     ) -> None:
         domain = self._connection.ask(lambda raw: raw.lookupByUUIDString(vm_uuid), "find the VM")
         peer = destination.open()
+        resuming = bool(flags & libvirt.VIR_MIGRATE_POSTCOPY_RESUME)
         call = _Call(started_s=time.monotonic())
         self._calls[vm_uuid] = call
 
@@ -104,6 +110,7 @@ class Migrations:
                 call.statistics = _last_statistics(peer, vm_uuid)
             except libvirt.libvirtError as error:
                 call.error = error
+                call.unheard = resuming or not domain.connect().isAlive()
             call.elapsed_s = time.monotonic() - call.started_s
             call.ended.set()
 
@@ -144,29 +151,22 @@ class Migrations:
         return None if mark is None else self._job(vm_uuid, mark)
 
     def progress(self, job: Job) -> Progress:
-        """Return how far the migration is, by this process's own call where it has ended, else by the source's job."""
+        """Return how far the migration is, by the source's job and by this process's own call where it has ended."""
         call = self._calls.get(job.vm_uuid)
-        if call is not None and call.ended.is_set():
-            ended = self._outcome(job, call)
-            if ended is not None:
-                return ended
+        if call is not None and call.ended.is_set() and call.error is None:
+            return _completed(call)
         seen = self._connection.ask(lambda raw: _observe(raw, job.vm_uuid), "follow the migration")
-        if call is None or (call.ended.is_set() and call.error is not None):
+        if call is None or call.unheard:
             return seen
         if seen.phase != "gone":
             call.last = seen
-        return call.last  # the job has not begun yet, or has just ended and the call is about to say how
-
-    def _outcome(self, job: Job, call: _Call) -> Progress | None:
-        """Return how this process's call ended; None when only its connection ended and the migration may go on."""
-        error = call.error
-        if error is None:
+            return seen
+        if not call.ended.is_set():
+            return call.last  # the job has not begun yet, or has just ended and the call is about to say how
+        if call.error is None:
             return _completed(call)
-        now = self._connection.ask(lambda raw: _observe(raw, job.vm_uuid), "follow the migration")
-        if not now.finished:
-            return None
-        phase = "aborted" if call.aborted or is_code(error, "OPERATION_ABORTED") else "failed"
-        return Progress(phase, call.elapsed_s, error=text_of(error))
+        phase = "aborted" if call.aborted or is_code(call.error, "OPERATION_ABORTED") else "failed"
+        return Progress(phase, call.elapsed_s, error=text_of(call.error))
 
     def tune(self, job: Job, tuning: Tuning) -> None:
         """Change the running job's bandwidth (whole MiB/s, at least 1) and longest downtime (ms)."""
@@ -280,7 +280,10 @@ def _observe(raw: libvirt.virConnect, vm_uuid: str) -> Progress:
             return _GONE
         raise
     if not stats.get("type"):
-        return Progress("stalled", 0.0) if state.stalled else _GONE
+        if state.site != "left":
+            return _GONE
+        # a post-copy that has lost its connection has no job; QEMU may still go on with it by itself
+        return Progress("stalled" if state.stalled else "postcopy", 0.0)
     if state.stalled:
         return _running("stalled", stats)
     if stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT:

@@ -1,0 +1,275 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Real guests really moved, by the driver alone; whether they live is told by their own heartbeats."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import libvirt
+import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
+    Hold,
+    HypervisorFault,
+    Tuning,
+)
+
+from .conftest import Site, endpoint_options
+from .guests import GuestSpec
+from .namespaces import wait_until
+
+pytestmark = pytest.mark.lab
+
+#: Slow enough to look at a move while it lasts; 160 MiB guests have some 80 MiB to send.
+SLOW_MIB_S = 16.0
+#: Writes faster than that, round and round in its 16 MiB.
+BUSY = GuestSpec(1, rate_mib_s=40)
+
+
+def test_an_idle_guest_arrives_whole_and_the_job_tells_how_it_went(site: Site) -> None:
+    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    job = site.drivers[0].start_migration(site.order(guest), site.drivers[1])
+    done = site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+    assert done.downtime_ms is not None
+    assert done.downtime_ms <= 300
+    assert done.transferred_mib is not None
+    assert 20 < done.transferred_mib < 400
+    assert site.beats.life(guest.name, since).silence_ms < 3000
+    assert site.drivers[0].locate(guest.uuid) == ()
+    assert site.drivers[0].find_migration(guest.uuid) is None
+
+
+def test_a_persistent_guest_is_persistent_on_the_destination_and_gone_from_the_source(site: Site) -> None:
+    guest, since = site.start(GuestSpec(2, persistent=True)), time.monotonic()
+    job = site.drivers[0].start_migration(site.order(guest), site.drivers[1])
+    site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+    source, destination = (libvirt.open(host.uri) for host in site.lab.hosts[:2])
+    assert source.listAllDomains() == []
+    assert destination.lookupByUUIDString(guest.uuid).isPersistent()
+
+
+def test_a_guest_that_writes_faster_than_the_link_ends_by_a_longer_downtime(site: Site) -> None:
+    guest, since = site.start(BUSY), time.monotonic()
+    job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), site.drivers[1])
+    while (site.await_phase(job, "precopy").iteration or 0) < 5:
+        time.sleep(0.2)
+    site.drivers[0].tune(job, Tuning(max_downtime_ms=3000))
+    site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+
+
+def test_a_guest_that_writes_faster_than_the_link_ends_by_more_bandwidth(site: Site) -> None:
+    guest, since = site.start(BUSY), time.monotonic()
+    job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), site.drivers[1])
+    while (site.await_phase(job, "precopy").iteration or 0) < 3:
+        time.sleep(0.2)
+    site.drivers[0].tune(job, Tuning(bandwidth_mib_s=400.0))
+    site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+
+
+def test_a_guest_that_writes_faster_than_the_link_ends_by_auto_converge(site: Site) -> None:
+    guest, since = site.start(GuestSpec(1, rate_mib_s=-1, spin=20000)), time.monotonic()
+    order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S, auto_converge=True)
+    job = site.drivers[0].start_migration(order, site.drivers[1])
+    site.drivers[0].tune(job, Tuning(throttle=True))
+    site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+
+
+def test_a_guest_that_writes_faster_than_the_link_ends_by_post_copy(site: Site) -> None:
+    guest, since = site.start(BUSY), time.monotonic()
+    order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S, post_copy=True)
+    job = site.drivers[0].start_migration(order, site.drivers[1])
+    while (site.await_phase(job, "precopy").iteration or 0) < 2:
+        time.sleep(0.2)
+    site.drivers[0].switch_to_post_copy(job)
+    if site.await_phase(job, "postcopy", "done").phase == "postcopy":
+        wait_until(lambda: site.running_on(guest) == [1], 10.0, "the guest does not run on its destination")
+        with pytest.raises(HypervisorFault):
+            site.drivers[0].abort(job)
+    site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+
+
+def test_throttling_is_refused_for_a_move_that_started_without_it(site: Site) -> None:
+    guest = site.start(BUSY)
+    job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), site.drivers[1])
+    site.await_phase(job, "precopy")
+    with pytest.raises(HypervisorFault):
+        site.drivers[0].tune(job, Tuning(throttle=True))
+    site.drivers[0].abort(job)
+
+
+@pytest.mark.parametrize("options", [{"compression": True}, {"compression": True, "parallel_connections": 2}])
+def test_compressed_and_parallel_moves_arrive(site: Site, options: dict[str, object]) -> None:
+    guest, since = site.start(GuestSpec(1, rate_mib_s=10)), time.monotonic()
+    job = site.drivers[0].start_migration(site.order(guest, **options), site.drivers[1])
+    site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+
+
+def test_an_abort_leaves_the_guest_on_its_source(site: Site) -> None:
+    guest, since = site.start(BUSY), time.monotonic()
+    job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), site.drivers[1])
+    site.await_phase(job, "precopy")
+    site.drivers[0].abort(job)
+    assert site.drivers[0].progress(job).phase == "aborted"
+    site.assert_well(guest, on=0, since_s=since)
+    assert site.beats.life(guest.name, since).silence_ms < 2000
+    assert site.drivers[1].locate(guest.uuid) == ()
+
+
+def test_a_hold_gives_way_as_the_guest_arrives(site: Site) -> None:
+    guest = site.start(BUSY)
+    destination = site.drivers[1]
+    amount = Resources(cpu_cores=1.0, memory_mib=512.0)
+    hold = destination.place_hold(Hold("reservation-1", site.lab.hosts[1].uuid, guest.uuid, amount, "hard"))
+    job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), destination)
+    site.await_phase(job, "precopy")
+    destination.give_way("reservation-1", 10.0)
+    assert [held.amount.memory_mib for held in destination.list_holds()] == [256.0]
+    destination.give_way("reservation-1", 300.0)
+    assert destination.list_holds() == ()
+    site.drivers[0].tune(job, Tuning(max_downtime_ms=3000))
+    site.await_phase(job, "done")
+    assert destination.settle_hold(hold)["memory"] == "ledger"
+    assert destination.settle_hold(hold) == destination.settle_hold(hold)
+
+
+def test_after_the_move_the_guest_has_the_cpu_share_that_it_was_promised(site: Site) -> None:
+    """Two guests want all of one CPU; the one with a guarantee of 3/4 of the host gets about three times as much."""
+    first, second = site.start(GuestSpec(1)), site.start(GuestSpec(2))
+    cores = site.drivers[0].inventory().hosts[0].capacity.cpu_cores
+    hold = Hold("r", site.lab.hosts[0].uuid, first.uuid, Resources(cpu_cores=0.75 * cores), "hard")
+    enforced = site.drivers[0].settle_hold(hold)
+    if enforced["cpu"] != "hypervisor":
+        pytest.skip("this machine gives lab hosts no CPU controller")
+    connection = libvirt.open(site.lab.hosts[0].uri)
+    domains = [connection.lookupByUUIDString(guest.uuid) for guest in (first, second)]
+    for domain in domains:
+        domain.pinVcpu(0, (True, *[False] * (int(cores) - 1)))
+    for guest in (first, second):
+        site.beats.tell(guest, "cpu 100")
+    before = [domain.info()[4] for domain in domains]
+    time.sleep(4.0)
+    used = [after.info()[4] - earlier for after, earlier in zip(domains, before, strict=True)]
+    connection.close()
+    site.lab.hosts[0].run("virsh", "destroy", first.name)  # its shares must not reach the next test
+    assert used[0] > 1.8 * used[1]
+
+
+def controller(site: Site, guest: GuestSpec, folder: Path, **options: object) -> subprocess.Popen[bytes]:
+    """Start a process that moves the guest from the first to the second host, and wait until it has begun."""
+    source, destination = (endpoint_options(site.lab, host, **options) for host in site.lab.hosts[:2])
+    order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S)
+    script = folder / "controller.py"
+    script.write_text(
+        "import sys, time\n"
+        f"sys.path[:0] = {sys.path!r}\n"
+        "from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt import driver\n"
+        "from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import *\n"
+        f"source, destination = driver.LibvirtDriver('a', {source!r}), driver.LibvirtDriver('b', {destination!r})\n"
+        "source.connect(), destination.connect()\n"
+        f"job = source.start_migration({order!r}, destination)\n"
+        "while not source.progress(job).finished: time.sleep(0.1)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)])
+    deadline = time.monotonic() + 30
+    while site.drivers[0].find_migration(guest.uuid) is None:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return process
+
+
+def test_a_move_goes_on_when_its_controller_is_killed_and_another_one_adopts_it(site: Site, tmp_path: Path) -> None:
+    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    process = controller(site, guest, tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    job = site.drivers[0].find_migration(guest.uuid)
+    assert job is not None
+    assert (job.reservation_id, job.destination_host_id) == ("reservation-1", site.lab.hosts[1].uuid)
+    assert job.handle["endpoint"] == "b"
+    site.drivers[0].tune(job, Tuning(bandwidth_mib_s=200.0))
+    site.await_phase(job, "gone")
+    site.assert_well(guest, on=1, since_s=since)
+
+
+def test_an_adopted_move_can_be_aborted(site: Site, tmp_path: Path) -> None:
+    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    process = controller(site, guest, tmp_path)
+    process.kill()
+    process.wait()
+    job = site.drivers[0].find_migration(guest.uuid)
+    assert job is not None
+    site.drivers[0].abort(job)
+    assert site.drivers[0].progress(job).phase == "gone"
+    site.assert_well(guest, on=0, since_s=since)
+
+
+def test_a_direct_move_ends_with_its_controller_and_the_guest_stays(site: Site, tmp_path: Path) -> None:
+    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    process = controller(site, guest, tmp_path, migration_mode="direct")
+    process.kill()
+    process.wait()
+    job = site.drivers[0].find_migration(guest.uuid)
+    if job is not None:
+        site.await_phase(job, "gone")
+    site.assert_well(guest, on=0, since_s=since)
+
+
+def test_a_direct_move_arrives(site: Site) -> None:
+    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    with LibvirtDriver("direct", endpoint_options(site.lab, site.lab.hosts[1], migration_mode="direct")) as target:
+        job = site.drivers[0].start_migration(site.order(guest), target)
+        site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+
+
+def test_a_disk_of_the_hosts_own_is_copied_along(site: Site) -> None:
+    path = "/var/lib/libvirt/images/own.img"
+    site.lab.hosts[0].run("qemu-img", "create", "-q", "-f", "raw", path, "16M")
+    guest, since = site.start(GuestSpec(2, disk=path, disk_kib_s=512)), time.monotonic()
+    connection = libvirt.open(site.lab.hosts[1].uri)
+    pool = connection.storagePoolCreateXML(
+        "<pool type='dir'><name>images</name><target><path>/var/lib/libvirt/images</path></target></pool>", 0
+    )
+    order = site.order(guest, storage_copy=True)
+    assert site.drivers[1].preflight(guest.uuid, site.drivers[0], order.destination_host_id, order) == ()
+    job = site.drivers[0].start_migration(order, site.drivers[1])
+    done = site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+    assert done.total_mib is not None
+    assert done.total_mib > 160
+    pool.destroy()
+    connection.close()
+
+
+def test_two_moves_at_once_into_one_host_both_arrive(site: Site) -> None:
+    first, second, since = site.start(GuestSpec(1)), site.start(GuestSpec(2), host=2), time.monotonic()
+    jobs = {
+        0: site.drivers[0].start_migration(site.order(first, bandwidth_mib_s=40.0), site.drivers[1]),
+        2: site.drivers[2].start_migration(site.order(second, bandwidth_mib_s=40.0), site.drivers[1]),
+    }
+    for source, job in jobs.items():
+        site.await_phase(job, "done", source=source)
+    site.assert_well(first, on=1, since_s=since)
+    site.assert_well(second, on=1, since_s=since)
+
+
+def test_a_guest_goes_round_the_hosts_and_comes_home(site: Site) -> None:
+    guest, since = site.start(GuestSpec(1, rate_mib_s=10)), time.monotonic()
+    for source, target in ((0, 1), (1, 2), (2, 0)):
+        job = site.drivers[source].start_migration(site.order(guest, to=target), site.drivers[target])
+        site.await_phase(job, "done", source=source)
+        site.assert_well(guest, on=target, since_s=since)
