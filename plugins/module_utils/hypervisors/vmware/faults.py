@@ -47,12 +47,12 @@ def translated(endpoint: str, address: str, doing: str) -> Iterator[None]:
             advice="Give the CA that signed it as ca_path, or set validate_certs: false if you accept the risk.",
         ) from error
     except ssl.SSLError as error:
-        raise EndpointUnreachable(f"{address} does not speak TLS as expected: {error.reason or error}") from error
+        raise EndpointUnreachable(f"{address} does not speak TLS as expected: {error}") from error
     except WIRE_ERRORS as error:
         raise unreachable(endpoint, address, doing, error) from error
-    except Exception as error:
-        if not isinstance(error, pyvmomi.vmodl.MethodFault) or isinstance(error, pyvmomi.vim.fault.NotAuthenticated):
-            raise
+    except pyvmomi.vim.fault.NotAuthenticated:
+        raise
+    except pyvmomi.vmodl.MethodFault as error:
         raise from_fault(endpoint, doing, error) from error
 
 
