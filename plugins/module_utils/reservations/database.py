@@ -75,6 +75,14 @@ class Database(ABC):
         """Make the row whose primary key ``column`` is ``key`` if need be, and keep others from locking it."""
 
     @abstractmethod
+    def _is_there(self) -> bool:
+        """Return whether there is a database to connect to."""
+
+    @abstractmethod
+    def _make(self) -> None:
+        """Make the database, without tables, where there is none and making one is not somebody else's task."""
+
+    @abstractmethod
     def _make_engine(self) -> sa.Engine:
         """Return the engine, without connecting."""
 
@@ -104,11 +112,12 @@ class Database(ABC):
         return self._engine_made
 
     def _read_once(self, work: Work[T]) -> T:
-        with self._engine().connect() as connection:
-            self._begin(connection, writing=False)
-            if is_present(connection):
-                read_stamp(connection, self._versions)
-                return work(connection)
+        if self._is_there():
+            with self._engine().connect() as connection:
+                self._begin(connection, writing=False)
+                if is_present(connection):
+                    read_stamp(connection, self._versions)
+                    return work(connection)
         with empty_ledger() as connection:
             return work(connection)
 
@@ -124,6 +133,7 @@ class Database(ABC):
 
     def _migrate(self) -> None:
         """Make or migrate the tables where that is needed; a current ledger is only read."""
+        self._make()
         with self._engine().connect() as connection:
             self._begin(connection, writing=False)
             current = self._is_current(connection)

@@ -51,6 +51,12 @@ class PostgresqlDatabase(Database):
         connection.execute(postgresql.insert(table).values({column.name: key, **defaults}).on_conflict_do_nothing())
         connection.execute(sa.select(column).where(column == key).with_for_update())
 
+    def _is_there(self) -> bool:
+        return True
+
+    def _make(self) -> None:
+        """Nothing to do: the database is its administrator's to make."""
+
     def _make_engine(self) -> sa.Engine:
         require("psycopg", "psycopg[binary]")
         defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "foresight.migration"}

@@ -43,12 +43,13 @@ class SqliteDatabase(Database):
         connection.execute(sqlite.insert(table).values({column.name: key, **defaults}).on_conflict_do_nothing())
 
     def _make_engine(self) -> sa.Engine:
-        if self._writable:
-            self._make_file()
         pool = sa.pool.QueuePool if self._writable else sa.pool.NullPool
         return sa.create_engine("sqlite://", creator=self._connect, poolclass=pool, hide_parameters=True)
 
-    def _make_file(self) -> None:
+    def _is_there(self) -> bool:
+        return os.path.exists(self._path)
+
+    def _make(self) -> None:
         """Create the file with its final mode, before anything can be in it; an existing one is left as it is."""
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
@@ -77,8 +78,6 @@ class SqliteDatabase(Database):
         return connection
 
     def _reading_uri(self) -> str:
-        if not os.path.exists(self._path):
-            return "file::memory:"
         folder_writable = os.access(os.path.dirname(self._path), os.W_OK)
         if folder_writable or os.path.exists(self._path + "-wal"):
             return f"{_file_uri(self._path)}?mode=ro"

@@ -9,55 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
-from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import Forecast, SeriesReport
 from ansible_collections.foresight.migration.plugins.module_utils.estate.reservation import Reservation
-from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import RESOURCES, Resources
-from ansible_collections.foresight.migration.plugins.module_utils.estate.scenarios import WindowScenarios
-from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey
-from ansible_collections.foresight.migration.plugins.module_utils.estate.snapshot import Estate
+from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.operations import select as select_module
 from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context
 from ansible_collections.foresight.migration.plugins.module_utils.operations.select import (
     SelectRequest,
     select_destination,
 )
-from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
-
-STEPS, STEP_S, HISTORY = 24, 3600, 72
-
-
-def constant_forecast(demand: Mapping[str, Resources], origin_ts: float) -> Forecast:
-    """Return the forecast that every VM goes on with ``demand[uuid]`` for a day."""
-    keys = tuple(SeriesKey("vm", uuid, resource) for uuid in sorted(demand) for resource in sorted(RESOURCES))
-    level = np.array([demand[key.entity_id][key.metric] for key in keys], np.float32)
-    scenarios = WindowScenarios(
-        keys=keys,
-        metrics=tuple(sorted(RESOURCES)),
-        history=np.repeat(level[:, None], HISTORY, axis=1),
-        scale=np.ones(len(keys)),
-        history_step_s=STEP_S,
-        steps=STEPS,
-        starts=np.array([0, 24, 48], np.int32),
-        multipliers=np.ones((3, len(RESOURCES)), np.float32),
-    )
-    flat = np.repeat(level[:, None], STEPS, axis=1)
-    return Forecast(
-        keys=keys,
-        origin_ts=origin_ts,
-        step_s=STEP_S,
-        mean=flat,
-        sd=np.zeros_like(flat),
-        quantiles=np.repeat(flat[:, :, None], 14, axis=2),
-        peak_mean=level,
-        peak_sd=np.zeros_like(level),
-        peak_quantiles=np.repeat(level[:, None], 4, axis=1),
-        reports=tuple(SeriesReport("constant", "given", HISTORY) for _key in keys),
-        scenarios=scenarios,
-    )
+from ansible_collections.foresight.migration.tests.unit.stores import take_stock
 
 
 class Site:
@@ -71,21 +34,7 @@ class Site:
 
     def prepare(self) -> None:
         """Take a snapshot and forecast that nothing changes, but for what ``demand`` says (by VM name)."""
-        driver = self.estate.driver()
-        inventory = driver.inventory()
-        snapshot = Estate(
-            "",
-            driver.clock.now(),
-            (),
-            {host.key: host for host in inventory.hosts},
-            {vm.key: vm for vm in inventory.vms},
-            rules=inventory.rules,
-            clusters=inventory.clusters,
-        )
-        workspace = Workspace.open(self.store)
-        workspace.snapshots.write(snapshot)
-        demand = {vm.uuid: self.demand.get(vm.name, vm.used or vm.allocated) for vm in inventory.vms}
-        workspace.forecasts.write("fc", constant_forecast(demand, driver.clock.now()))
+        take_stock(self.estate, self.store, self.demand)
 
     def select(self, vm: str = "web01", **options: Any) -> Mapping[str, Any]:
         """Run the operation and return its result, which must be JSON-able and small."""
