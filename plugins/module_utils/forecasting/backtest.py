@@ -110,6 +110,7 @@ def _as_known_then(task: Task) -> Task:
         origin_ts=task.origin_ts,
         horizon=task.horizon,
         levels=task.levels,
+        added=task.added,
         regressors=task.regressors,
         companions=task.companions,
     )

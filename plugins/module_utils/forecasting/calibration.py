@@ -1,10 +1,11 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Conformal calibration: quantiles moved by what past errors, a series' own and its peers', say they lack."""
+"""Conformal calibration: bands stretched, and peaks moved, by what the fleet's own last days say they lack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..libraries import library
@@ -15,24 +16,95 @@ if TYPE_CHECKING:
 else:
     np = library("numpy")
 
-#: Share of a series' own offset that is applied, the rest being its peers' median: own errors of four days are few.
-OWN_SHARE = 0.5
+#: Stretches that are told apart: factors of the distance from the median, evenly spaced in logarithms.
+LEAST, MOST, COUNT = 0.5, 12.0, 64
+#: A series whose band is narrower than this (in units of its mean) is constant: it says nothing about stretches.
+NARROW = 1e-2
+#: Steps to which the belief in "no stretch" is worth: ten series' days of five-minute steps.
+PRIOR_STEPS = 2_880
+#: Every how many past steps are counted: neighbours say the same.
+THIN = 2
+#: Share of the shift that past peaks ask for which is applied; they are few, and bursts make them erratic.
+PEAK_TRUST = 0.2
 
 
-def offsets(said: NDArray[np.float32], actual: NDArray[np.float32], levels: Sequence[float]) -> NDArray[np.float32]:
-    """Return how far each past quantile must move to have held, shape (series, levels); NaN without a backtest.
+@dataclass(frozen=True)
+class Conformity:
+    """How past values lay against the bands stated for them, in counts that add up over chunks.
 
-    At level p that is the p-quantile of the errors ``actual - said`` (split conformal quantile regression: Romano,
-    Patterson, Candes, NeurIPS 2019). ``said`` is (series, steps, levels), ``actual`` (series, steps).
+    ``counts`` (levels, `COUNT` + 1): at each level, how many values needed a stretch up to each factor (the last: even
+    more) to be on the inner side of that quantile.
     """
-    answer = np.full((len(said), len(levels)), np.nan, np.float32)
+
+    counts: NDArray[np.int64]
+
+    def __add__(self, other: Conformity) -> Conformity:
+        return Conformity(self.counts + other.counts)
+
+
+def conformity(said: NDArray[np.float32], actual: NDArray[np.float32], levels: Sequence[float]) -> Conformity:
+    """Count how ``actual`` (series, steps) lay against ``said`` (series, steps, levels); NaN is not counted."""
+    middle = list(levels).index(0.5)
+    counts = np.zeros((len(levels), COUNT + 1), np.int64)
+    width = said[:, :, -1] - said[:, :, 0]
+    wide = np.nan_to_num(width).mean(axis=1) > NARROW if said.shape[1] else np.zeros(len(said), np.bool_)
+    said, actual = said[wide, ::THIN], actual[wide, ::THIN]
+    error = actual - said[:, :, middle]
+    known = np.isfinite(error)
     for column, level in enumerate(levels):
-        answer[:, column] = known_quantile(actual - said[:, :, column], level)
+        if column == middle:
+            continue
+        side = 1.0 if level > 0.5 else -1.0
+        reach = side * (said[:, :, column] - said[:, :, middle])[known]
+        needed = side * error[known] / np.maximum(reach, 1e-9)
+        counts[column] = np.bincount(np.searchsorted(_factors(), needed), minlength=COUNT + 1)
+    return Conformity(counts)
+
+
+def stretches(found: Conformity, levels: Sequence[float]) -> NDArray[np.float32]:
+    """Return by which factor each level's distance from the median must be multiplied to hold, shape (levels,).
+
+    At level p that is the p-quantile of the needed stretches (1 - p below the median): split conformal prediction on
+    a multiplicative score (Lei, G'Sell, Rinaldo, Tibshirani, Wasserman, JASA 2018). Few counts are shrunk to 1.
+    """
+    answer = np.ones(len(levels), np.float32)
+    factors = np.append(_factors(), MOST)
+    for column, level in enumerate(levels):
+        total = int(found.counts[column].sum())
+        if total and level != 0.5:
+            held = np.cumsum(found.counts[column]) / total
+            needed = factors[int(np.argmax(held >= max(level, 1 - level)))]
+            weight = total / (total + PRIOR_STEPS / THIN)
+            answer[column] = np.exp(weight * np.log(needed))
     return answer
 
 
+def stretched(
+    quantiles: NDArray[np.float32], factors: NDArray[np.float32], levels: Sequence[float]
+) -> NDArray[np.float32]:
+    """Return quantiles with each level's distance from the median multiplied by its factor."""
+    middle = quantiles[..., [list(levels).index(0.5)]]
+    return np.asarray(middle + (quantiles - middle) * factors, np.float32)
+
+
+def _factors() -> NDArray[np.float64]:
+    return np.asarray(np.geomspace(LEAST, MOST, COUNT), np.float64)
+
+
+def pool(parts: Sequence[Mapping[str, Conformity]]) -> dict[str, Conformity]:
+    """Return the counts of all chunks together, by the model that forecast."""
+    together: dict[str, Conformity] = {}
+    for part in parts:
+        for model, found in part.items():
+            together[model] = together[model] + found if model in together else found
+    return together
+
+
 def known_quantile(samples: NDArray[np.floating], level: float) -> NDArray[np.float64]:
-    """Return the quantile of the values that are not NaN along the last axis; NaN where there are none."""
+    """Return the conformal quantile of the values that are not NaN along the last axis; NaN where there are none.
+
+    That is the ceil(level (n + 1))-th smallest of n, or the largest.
+    """
     ordered = np.sort(samples, axis=-1)  # NaN sorts last
     count = np.isfinite(ordered).sum(axis=-1)
     if not ordered.shape[-1]:
@@ -40,21 +112,6 @@ def known_quantile(samples: NDArray[np.floating], level: float) -> NDArray[np.fl
     position = np.clip(np.ceil(level * (count + 1)).astype(int) - 1, 0, np.maximum(count - 1, 0))
     picked = np.take_along_axis(ordered, position[..., None], axis=-1)[..., 0]
     return np.asarray(np.where(count > 0, picked, np.nan), np.float64)
-
-
-def pooled(own: NDArray[np.floating], metrics: Sequence[str], own_share: float) -> NDArray[np.float64]:
-    """Return offsets shrunk towards the median of the same metric's series, shape of ``own`` (series, levels).
-
-    Series without own offsets take their peers'; a metric without any takes 0.
-    """
-    answer = np.zeros(own.shape)
-    for metric in set(metrics):
-        rows = np.flatnonzero(np.asarray(metrics) == metric)
-        mine = own[rows]
-        known = np.isfinite(mine).all(axis=1)
-        peers = np.median(mine[known], axis=0) if known.any() else np.zeros(own.shape[1])
-        answer[rows] = np.where(known[:, None], own_share * mine + (1 - own_share) * peers, peers)
-    return answer
 
 
 def peak_shifts(errors: NDArray[np.float64], metrics: Sequence[str], levels: Sequence[float]) -> NDArray[np.float64]:
@@ -68,5 +125,5 @@ def peak_shifts(errors: NDArray[np.float64], metrics: Sequence[str], levels: Seq
         rows = np.flatnonzero(np.asarray(metrics) == metric)
         for column, level in enumerate(levels):
             shift = known_quantile(errors[rows, :, column].reshape(1, -1), level)[0]
-            answer[rows, column] = shift if np.isfinite(shift) else 0.0
+            answer[rows, column] = PEAK_TRUST * shift if np.isfinite(shift) else 0.0
     return answer

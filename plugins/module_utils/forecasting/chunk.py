@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..libraries import library
 from . import backtest, calibration, peaks, registry, select
+from .backtest import Origin
+from .calibration import Conformity
+from .global_network import ORIGINS_SEEN
 from .levels import coverage, monotone
 from .members import DayNaive
 from .model import Model, ModelFailed, Task
@@ -23,8 +27,8 @@ else:
 FITTING_ERRORS = (ModelFailed, ArithmeticError, ValueError, LookupError, RuntimeError)
 #: A forecast beyond this many times the largest value of the history is taken for divergence.
 DIVERGED = 100.0
-#: Past days on which cheap members are backtested.
-BACKTEST_DAYS = 4
+#: Past origins: the latest ones are forecast, those before them are what the network saw then.
+BACKTEST_DAYS = select.SCORED_DAYS + ORIGINS_SEEN
 
 
 @dataclass(frozen=True)
@@ -41,21 +45,22 @@ class ChunkWork:
 class ChunkResult:
     """What came of a chunk, in its task's units, before conformal calibration.
 
-    Shapes: ``quantiles`` (series, horizon, levels); ``offsets`` (series, levels): at each level, the empirical
-    quantile of past errors against that level's forecast; ``peaks`` (series, peak levels), ``peak_errors``
-    (series, origins, peak levels) in logs; ``score``, ``coverage_80``, ``coverage_95`` (series,),
-    NaN without a backtest.
+    Shapes: ``quantiles`` (series, horizon, levels); ``peaks`` (series, peak levels), ``peak_errors`` (series, origins,
+    peak levels) in logs; ``score``, ``coverage_80``, ``coverage_95`` (series,), NaN without a backtest.
+    ``conformity`` counts, for each of the ``groups`` that are calibrated together (those that `auto` forecast, and
+    those of each model asked for), how past values lay against what was said.
     """
 
     quantiles: NDArray[np.float32]
-    offsets: NDArray[np.float32]
     peaks: NDArray[np.float64]
     peak_errors: NDArray[np.float64]
     score: NDArray[np.float64]
     coverage_80: NDArray[np.float32]
     coverage_95: NDArray[np.float32]
     models: tuple[str, ...]
+    groups: tuple[str, ...]
     reasons: tuple[str, ...]
+    conformity: dict[str, Conformity]
 
 
 def forecast_chunk(work: ChunkWork) -> ChunkResult:
@@ -66,10 +71,8 @@ def forecast_chunk(work: ChunkWork) -> ChunkResult:
         rows = [row for row, wanted in enumerate(work.models) if wanted == name]
         failures |= draft.run(registry.find_model(name), rows, f"{name} was asked for")
     left = sorted({row for row, wanted in enumerate(work.models) if wanted == registry.AUTO} | set(failures))
-    for chosen, reasons in select.choose(draft.past, left, work.demoted).items():
-        draft.run(registry.find_model(chosen), list(reasons), "")
-        for row, why in reasons.items():
-            draft.reasons[row] = f"{failures[row]}; {why}" if row in failures else why
+    if left:
+        draft.run_auto(left, failures)
     return draft.result()
 
 
@@ -81,10 +84,12 @@ class _Draft:
         self.work = work
         self.task = task
         self.past = backtest.origins(task, BACKTEST_DAYS)
+        self.scored = self.past[: select.SCORED_DAYS]
         shape = (len(task.values), task.horizon, len(task.levels))
         self.ahead = np.full(shape, np.nan, np.float32)
-        self.said = [np.full(shape, np.nan, np.float32) for _ in self.past]
+        self.said = [np.full(shape, np.nan, np.float32) for _ in self.scored]
         self.models = [""] * len(task.values)
+        self.groups = [registry.AUTO] * len(task.values)
         self.reasons = [""] * len(task.values)
 
     def run(self, model: Model, rows: list[int], reason: str) -> dict[int, str]:
@@ -96,10 +101,10 @@ class _Draft:
         return failures
 
     def _piece(self, model: Model, rows: list[int], reason: str) -> dict[int, str]:
-        days = min(model.BACKTEST_DAYS, len(self.past))
+        days = min(model.BACKTEST_DAYS, len(self.scored))
         try:
             ahead = _checked(model, self.task.rows(rows))
-            said = [_checked(model, origin.task.rows(rows)) for origin in self.past[:days]]
+            said = [_checked(model, origin.task.rows(rows)) for origin in self.scored[:days]]
         except FITTING_ERRORS as exc:
             if len(rows) > 1:
                 halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
@@ -109,8 +114,19 @@ class _Draft:
         for place, quantiles in enumerate(said):
             self.said[place][rows] = quantiles
         for row in rows:
-            self.models[row], self.reasons[row] = model.NAME, reason
+            self.models[row], self.groups[row], self.reasons[row] = model.NAME, model.NAME, reason
         return {}
+
+    def run_auto(self, rows: list[int], failures: Mapping[int, str]) -> None:
+        """Let `auto` forecast ``rows``; ``failures`` says why others failed on some of them."""
+        past = [Origin(origin.task.rows(rows), origin.actual[rows]) for origin in self.past]
+        chosen = select.choose(self.task.rows(rows), past, [self.work.demoted[row] for row in rows])
+        self.ahead[rows] = chosen.ahead
+        for place, quantiles in enumerate(chosen.said):
+            self.said[place][rows] = quantiles
+        for at, row in enumerate(rows):
+            self.models[row] = chosen.models[at]
+            self.reasons[row] = f"{failures[row]}; {chosen.reasons[at]}" if row in failures else chosen.reasons[at]
 
     def result(self) -> ChunkResult:
         """Return what the chunk came to, with its errors on the past."""
@@ -119,29 +135,44 @@ class _Draft:
         said = np.concatenate([np.zeros((count, 0, len(levels)), np.float32), *self.said], axis=1)
         actual = np.concatenate(
             [np.zeros((count, 0), np.float32)]
-            + [np.where(origin.counted[:, None], origin.actual, np.nan) for origin in self.past],
+            + [np.where(origin.counted[:, None], origin.actual, np.nan) for origin in self.scored],
             axis=1,
         )
         actual = np.where(np.isnan(said[:, :, 0]), np.nan, actual).astype(np.float32)
-        naive = [monotone(DayNaive().quantiles(origin.task)) for origin in self.past]
+        naive = [monotone(DayNaive().quantiles(origin.task)) for origin in self.scored]
         base = np.concatenate([np.zeros((count, 0, len(levels)), np.float32), *naive], axis=1)
         loss = backtest.mean_loss(said, actual, levels)
         return ChunkResult(
             quantiles=self.ahead,
-            offsets=calibration.offsets(said, actual, levels),
+            conformity=self._conformity(said, actual),
             peaks=peaks.peak_log_quantiles(self.task, self.work.peak_levels),
-            peak_errors=peaks.peak_errors(self.past, self.work.peak_levels),
+            peak_errors=peaks.peak_errors(self.past[:4], self.work.peak_levels),
             score=backtest.relative_score(loss[:, None], backtest.mean_loss(base, actual, levels)[:, None]),
             coverage_80=coverage(said, actual, levels, 0.8),
             coverage_95=coverage(said, actual, levels, 0.95),
             models=tuple(self.models),
+            groups=tuple(self.groups),
             reasons=tuple(self.reasons),
         )
 
+    def _conformity(self, said: NDArray[np.float32], actual: NDArray[np.float32]) -> dict[str, Conformity]:
+        found = {}
+        for group in sorted(set(self.groups)):
+            rows = [row for row, mine in enumerate(self.groups) if mine == group]
+            found[group] = calibration.conformity(said[rows], actual[rows], self.task.levels)
+        return found
+
 
 def _checked(model: Model, task: Task) -> NDArray[np.float32]:
-    """Return the model's quantiles, monotone and non-negative; raises `ModelFailed` for absurd ones."""
-    quantiles = model.quantiles(task)
+    """Return the model's quantiles without what events add, monotone and non-negative.
+
+    Raises `ModelFailed` for absurd ones.
+    """
+    if model.USES_EVENTS and task.added is not None and task.added_ahead is not None:
+        measured = replace(task, values=task.values + task.added[:, : task.values.shape[1]])
+        quantiles = model.quantiles(measured) - task.added_ahead[:, :, None]
+    else:
+        quantiles = model.quantiles(task)
     if not np.isfinite(quantiles).all():
         raise ModelFailed("its forecast is not finite")
     if (quantiles.max(axis=(1, 2)) > DIVERGED * np.maximum(task.values.max(axis=1), 1.0)).any():

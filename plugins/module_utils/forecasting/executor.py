@@ -13,16 +13,22 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from .chunk import ChunkResult, ChunkWork, forecast_chunk
+from .cluster import run_on_cluster
 
 #: Called with (chunks done, chunks in all).
 Report = Callable[[int, int], None]
 
 
-def run_chunks(works: Sequence[ChunkWork], workers: int, report: Report) -> list[ChunkResult]:
+def run_chunks(
+    works: Sequence[ChunkWork], workers: int, report: Report, dask_scheduler: str | None = None
+) -> list[ChunkResult]:
     """Return the result of each chunk, in order.
 
-    ``workers`` local processes share the work (0 or 1: this process does it alone).
+    ``workers`` local processes share the work (0 or 1: this process does it alone) unless ``dask_scheduler`` gives
+    the address of a cluster.
     """
+    if dask_scheduler is not None:
+        return run_on_cluster(works, dask_scheduler, report)
     if workers > 1 and len(works) > 1:
         return _on_processes(works, min(workers, len(works)), report)
     return _here(works, report)

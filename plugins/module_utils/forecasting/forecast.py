@@ -12,7 +12,10 @@ from ..estate.forecast import LEVELS, PEAK_LEVELS, Forecast, Scenarios, SeriesRe
 from ..estate.series import SeriesKey, SeriesSet
 from ..libraries import library
 from . import calibration, registry
+from . import peaks as peak_model
 from .chunk import ChunkResult, ChunkWork
+from .companions import align
+from .events import Effects, find_effects
 from .executor import Report, run_chunks
 from .history import SHORT_S, STALE_S, History, prepare
 from .joint import build_scenarios, with_constants
@@ -28,6 +31,10 @@ else:
 
 #: Series forecast together; fixed, so that no number depends on how many workers there are.
 CHUNK_ROWS = 256
+
+
+#: How much wider the upper quantiles are while an event of unknown effect is on.
+UNKNOWN_EVENT = 1.5
 
 
 def _unheard(done: int, total: int) -> None:
@@ -46,12 +53,18 @@ def forecast(series: SeriesSet, request: ForecastRequest, report: Report = _unhe
         if request.model_for(metric) != registry.AUTO:
             registry.find_model(request.model_for(metric))
     history, abstained = prepare(_sorted(series))
-    works = _works(history, horizon, request)
-    results = run_chunks(works, request.workers, report)
+    effects = find_effects(history, horizon, request.events)
+    if effects is not None:
+        history = replace(history, values=np.maximum(history.values - effects.amounts[:, :-horizon], 0.0))
+    works = _works(history, horizon, request, effects)
+    results = run_chunks(works, request.workers, report, request.dask_scheduler)
     coarsen = max(1, (request.scenario_step_s or history.step_s) // history.step_s)
     constants = {key: request.no_history_values[key] for key in abstained if key in request.no_history_values}
-    scenarios = with_constants(build_scenarios(history, horizon, request.seed, coarsen), constants)
-    answer = _with_constants(_assemble(history, horizon, results, scenarios), abstained, constants)
+    scenarios = build_scenarios(history, horizon, request.seed, coarsen)
+    if effects is not None:
+        scenarios = replace(scenarios, additions=_additions(history, horizon, effects))
+    scenarios = with_constants(scenarios, constants)
+    answer = _with_constants(_assemble(history, horizon, results, scenarios, effects), abstained, constants)
     return _in_order_of(series.keys, answer)
 
 
@@ -62,7 +75,17 @@ def _sorted(series: SeriesSet) -> SeriesSet:
     return SeriesSet(tuple(series.keys[row] for row in order), series.start_ts, series.step_s, series.values[order])
 
 
-def _works(history: History, horizon: int, request: ForecastRequest) -> list[ChunkWork]:
+def _additions(history: History, horizon: int, effects: Effects) -> dict[SeriesKey, NDArray[np.float32]]:
+    """Return what events add to each path ahead, in the metrics' units, for the series that any touches."""
+    ahead = effects.amounts[:, -horizon:]
+    return {
+        history.keys[row]: np.asarray(ahead[row] * history.scale[row], np.float32)
+        for row in np.flatnonzero(ahead.any(axis=1))
+    }
+
+
+def _works(history: History, horizon: int, request: ForecastRequest, effects: Effects | None) -> list[ChunkWork]:
+    companions = align(history, request.companions)
     works = []
     for first in range(0, len(history.keys), CHUNK_ROWS):
         rows = slice(first, first + CHUNK_ROWS)
@@ -75,6 +98,9 @@ def _works(history: History, horizon: int, request: ForecastRequest) -> list[Chu
             origin_ts=history.origin_ts,
             horizon=horizon,
             levels=LEVELS,
+            added=None if effects is None else effects.amounts[rows],
+            regressors=None if effects is None else effects.regressors(rows),
+            companions=None if companions is None else companions[rows],
         )
         models = tuple(request.model_for(key.metric) for key in keys)
         demoted = tuple(request.demoted.get(key, frozenset()) for key in keys)
@@ -82,22 +108,32 @@ def _works(history: History, horizon: int, request: ForecastRequest) -> list[Chu
     return works
 
 
-def _assemble(history: History, horizon: int, results: Sequence[ChunkResult], scenarios: Scenarios) -> Forecast:
+def _assemble(
+    history: History,
+    horizon: int,
+    results: Sequence[ChunkResult],
+    scenarios: Scenarios,
+    effects: Effects | None,
+) -> Forecast:
     """Calibrate across all chunks and bring everything into the metrics' units."""
     count = len(history.keys)
-    metrics = [key.metric for key in history.keys]
-    own = np.concatenate([np.zeros((0, len(LEVELS))), *(result.offsets for result in results)])
-    shift = calibration.pooled(own, metrics, calibration.OWN_SHARE)
+    counted = calibration.pool([result.conformity for result in results])
+    factors = {group: calibration.stretches(found, LEVELS) for group, found in counted.items()}
     widening = _widening(history)
     quantiles = np.empty((count, horizon, len(LEVELS)), np.float32)
     mean, sd = np.empty((count, horizon), np.float32), np.empty((count, horizon), np.float32)
     first = 0
     for result in results:
         rows = slice(first, first + len(result.quantiles))
-        moved = _widened(result.quantiles + shift[rows, None, :].astype(np.float32), widening[rows])
+        stretch = np.stack([factors[group] for group in result.groups])[:, None, :]
+        moved = _widened(calibration.stretched(result.quantiles, stretch, LEVELS), widening[rows])
+        if effects is not None:
+            moved = _with_events(moved, effects, rows)
         quantiles[rows] = monotone(moved) * history.scale[rows, None, None]
         mean[rows], sd[rows] = moments(quantiles[rows], LEVELS)
         first = rows.stop
+    if effects is not None:
+        widening = np.where(effects.unknown.any(axis=1), UNKNOWN_EVENT * widening, widening)
     peak_quantiles = _peaks(history, results, widening)
     peak_mean, peak_sd = moments(peak_quantiles, PEAK_LEVELS)
     return Forecast(
@@ -110,9 +146,18 @@ def _assemble(history: History, horizon: int, results: Sequence[ChunkResult], sc
         peak_mean=peak_mean,
         peak_sd=peak_sd,
         peak_quantiles=peak_quantiles,
-        reports=_reports(history, results),
+        reports=_reports(history, results, effects),
         scenarios=scenarios,
     )
+
+
+def _with_events(quantiles: NDArray[np.float32], effects: Effects, rows: slice) -> NDArray[np.float32]:
+    """Return quantiles with what events add, and wider above the median where one of unknown effect is on."""
+    horizon = quantiles.shape[1]
+    middle = quantiles[..., LEVELS.index(0.5)][..., None]
+    unknown = effects.unknown[rows, :, None]
+    wider = np.where(unknown & (quantiles > middle), middle + UNKNOWN_EVENT * (quantiles - middle), quantiles)
+    return np.asarray(wider + effects.amounts[rows, -horizon:, None], np.float32)
 
 
 def _peaks(history: History, results: Sequence[ChunkResult], widening: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -125,6 +170,7 @@ def _peaks(history: History, results: Sequence[ChunkResult], widening: NDArray[n
     errors = np.concatenate([result.peak_errors for result in results])
     shift = calibration.peak_shifts(errors, metrics, PEAK_LEVELS)
     peaks = np.exp(logs + shift)
+    peaks[peaks <= 2 * peak_model.FLOOR] = 0.0
     middle = peaks[:, :1]
     widened = middle + (peaks - middle) * widening[:, None]
     return monotone(widened) * history.scale[:, None].astype(np.float32)
@@ -147,7 +193,7 @@ def _widened(quantiles: NDArray[np.float32], widening: NDArray[np.float64]) -> N
     return np.asarray(np.where(widening[:, None, None] > 1, stretched, quantiles), np.float32)
 
 
-def _reports(history: History, results: Sequence[ChunkResult]) -> tuple[SeriesReport, ...]:
+def _reports(history: History, results: Sequence[ChunkResult], effects: Effects | None) -> tuple[SeriesReport, ...]:
     reports: list[SeriesReport] = []
     for result in results:
         for row, model in enumerate(result.models):
@@ -160,7 +206,7 @@ def _reports(history: History, results: Sequence[ChunkResult]) -> tuple[SeriesRe
                     score=_known(result.score[row]),
                     coverage_80=_known(result.coverage_80[row]),
                     coverage_95=_known(result.coverage_95[row]),
-                    warnings=_warnings(history, place),
+                    warnings=(*_warnings(history, place), *(effects.notes.get(place, ()) if effects else ())),
                 )
             )
     return tuple(reports)

@@ -68,8 +68,9 @@ def pinball(
     ``quantiles`` has shape (*actual.shape, levels). Koenker and Bassett, Econometrica 1978.
     """
     level = np.asarray(levels, np.float32)
-    error = actual[..., None] - quantiles
-    return np.asarray(np.maximum(level * error, (level - 1) * error).sum(axis=-1), np.float32)
+    below = np.maximum(quantiles - actual[..., None], 0.0).sum(axis=-1)
+    # max(p (y - q), (p - 1) (y - q)) = p (y - q) + max(q - y, 0), summed over p with one product
+    return np.asarray(level.sum() * actual - quantiles @ level + below, np.float32)
 
 
 def coverage(

@@ -21,7 +21,7 @@ class RecentQuantile(Model):
     """Quantiles of the last ``days`` days, the same for every step ahead."""
 
     CHEAP = True
-    BACKTEST_DAYS = 4
+    BACKTEST_DAYS = 2
     days: float
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
@@ -77,7 +77,7 @@ class SeasonalQuantile(Model):
 
     NAME = "seasonal_quantile"
     CHEAP = True
-    BACKTEST_DAYS = 4
+    BACKTEST_DAYS = 2
     days = 14
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
@@ -95,7 +95,7 @@ class SameTime(Model):
 
     NAME = "same_time"
     CHEAP = True
-    BACKTEST_DAYS = 4
+    BACKTEST_DAYS = 2
     days = 14
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
@@ -110,14 +110,29 @@ class SameMinute(Model):
 
     NAME = "same_minute"
     CHEAP = True
-    BACKTEST_DAYS = 4
+    BACKTEST_DAYS = 2
+    hours = 24
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
         hour = max(1, round(task.day / 24))
-        hours = min(24, task.values.shape[1] // hour)
+        hours = min(self.hours, task.values.shape[1] // hour)
         by_hour = task.values[:, -hours * hour :].reshape(len(task.values), hours, hour)
         by_minute = sample_quantiles(np.ascontiguousarray(by_hour.transpose(0, 2, 1)), task.levels)
         return by_minute[:, np.arange(task.horizon) % hour]
+
+
+class SameMinuteLately(SameMinute):
+    """The same over the last six hours."""
+
+    NAME = "same_minute_lately"
+    hours = 6
+
+
+class SameMinuteLong(SameMinute):
+    """The same over the last four days."""
+
+    NAME = "same_minute_long"
+    hours = 96
 
 
 class SeasonalRecent(Model):
@@ -125,7 +140,7 @@ class SeasonalRecent(Model):
 
     NAME = "seasonal_recent"
     CHEAP = True
-    BACKTEST_DAYS = 4
+    BACKTEST_DAYS = 2
     days = 14
     recent_days = 2.0
 
@@ -150,7 +165,7 @@ class DayNaive(Model):
 
     NAME = "day_naive"
     CHEAP = True
-    BACKTEST_DAYS = 4
+    BACKTEST_DAYS = 2
     days = 8
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
@@ -168,7 +183,7 @@ class Drift(Model):
 
     NAME = "drift"
     CHEAP = True
-    BACKTEST_DAYS = 4
+    BACKTEST_DAYS = 2
     leads_per_day = 8
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
@@ -229,6 +244,8 @@ MEMBERS: tuple[Model, ...] = (
     SeasonalQuantile(),
     SameTime(),
     SameMinute(),
+    SameMinuteLately(),
+    SameMinuteLong(),
     SeasonalRecent(),
     SeasonalLately(),
     DayNaive(),

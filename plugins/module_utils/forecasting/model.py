@@ -28,6 +28,7 @@ class Task:
     """What a model is asked: ``horizon`` steps ahead of ``values``, at ``levels``.
 
     ``values`` (series, steps) is gap-free and scaled to a mean near 1; ``observed`` marks what was really measured.
+    What known events added is taken out of them: it is in ``added`` (series, steps + horizon), the horizon included.
     ``metrics`` names each series' metric. ``origin_ts`` (Unix seconds) is where the history ends. ``regressors``
     (series, regressors, steps + horizon) are known in the past and ahead (events under way, 0 or 1);
     ``companions`` (series, companions, steps) are known in the past only (application latency, throughput).
@@ -40,8 +41,14 @@ class Task:
     origin_ts: float
     horizon: int
     levels: Sequence[float]
+    added: NDArray[np.float32] | None = None
     regressors: NDArray[np.float32] | None = None
     companions: NDArray[np.float32] | None = None
+
+    @property
+    def added_ahead(self) -> NDArray[np.float32] | None:
+        """What known events will add over the horizon, (series, horizon); None without events."""
+        return None if self.added is None else self.added[:, -self.horizon :]
 
     @property
     def day(self) -> int:
@@ -51,6 +58,7 @@ class Task:
     def before(self, steps: int) -> Task:
         """Return the task as it was ``steps`` steps ago."""
         end = self.values.shape[1] - steps
+        seen = end + self.horizon
         return Task(
             values=self.values[:, :end],
             observed=self.observed[:, :end],
@@ -59,7 +67,8 @@ class Task:
             origin_ts=self.origin_ts - steps * self.step_s,
             horizon=self.horizon,
             levels=self.levels,
-            regressors=None if self.regressors is None else self.regressors[:, :, : end + self.horizon],
+            added=None if self.added is None else self.added[:, :seen],
+            regressors=None if self.regressors is None else self.regressors[:, :, :seen],
             companions=None if self.companions is None else self.companions[:, :, :end],
         )
 
@@ -74,6 +83,7 @@ class Task:
             origin_ts=self.origin_ts,
             horizon=self.horizon,
             levels=self.levels,
+            added=None if self.added is None else self.added[selection],
             regressors=None if self.regressors is None else self.regressors[selection],
             companions=None if self.companions is None else self.companions[selection],
         )
@@ -88,6 +98,8 @@ class Model(ABC):
     CHEAP: ClassVar[bool] = False
     #: How many past days it is backtested on; expensive models are fitted once per series and day.
     BACKTEST_DAYS: ClassVar[int] = 1
+    #: Whether it sees events itself, as regressors on the values that were measured.
+    USES_EVENTS: ClassVar[bool] = False
     #: Whether one fit per series is slow enough that a failure must leave the other series alone.
     PER_SERIES: ClassVar[bool] = False
 

@@ -6,10 +6,16 @@ from __future__ import annotations
 
 from ..errors import InvalidOption
 from .arima import Arima
+from .ets import Ets
+from .global_network import GlobalNetwork
+from .lstm import Lstm
 from .members import MEMBERS
 from .model import Model
+from .prophet import Prophet
 
-MODELS: dict[str, Model] = {model.NAME: model for model in (*MEMBERS, Arima())}
+MODELS: dict[str, Model] = {
+    model.NAME: model for model in (*MEMBERS, GlobalNetwork(), Lstm(), Arima(), Ets(), Prophet())
+}
 #: The name that asks for a choice per series.
 AUTO = "auto"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import InvalidOption
-from ..estate.series import SeriesKey
+from ..estate.series import SeriesKey, SeriesSet
 
 DAY_S = 86_400
 
@@ -34,7 +34,8 @@ class ForecastRequest:
     ``horizon_s`` is how far ahead, at most a day at a time being sensible. ``no_history_values`` gives, per series
     without usable history, the constant to forecast instead of abstaining (such as a VM's configured size).
     ``demoted`` names, per series, models that keep failing on it. ``workers`` is the number of local processes
-    (0: this process); ``dask_scheduler`` an address instead.
+    (0: this process); ``dask_scheduler`` an address instead. ``companions`` are series on the same grid that may
+    help to forecast those of the same ``entity_id``, such as an application's latency and throughput.
     """
 
     horizon_s: int = DAY_S
@@ -46,6 +47,7 @@ class ForecastRequest:
     workers: int = 0
     dask_scheduler: str | None = None
     scenario_step_s: int | None = None
+    companions: SeriesSet | None = None
 
     def model_for(self, metric: str) -> str:
         """Return the name of the model asked for that metric."""

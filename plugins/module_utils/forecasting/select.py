@@ -1,16 +1,21 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who forecasts each series: the model that would have served it best on its own last days."""
+"""`auto`: who forecasts each series, by what would have served it best on its own last days."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..libraries import library
 from . import backtest
-from .backtest import NEGLIGIBLE, Origin
+from .backtest import Origin
+from .evidence import Evidence
+from .global_network import GlobalNetwork, weigh
+from .levels import monotone
 from .members import MEMBERS
+from .model import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,38 +23,76 @@ if TYPE_CHECKING:
 else:
     np = library("numpy")
 
+#: Past days on which the network is scored against the members, and which calibration sees.
+SCORED_DAYS = 2
+#: How much lower than the network's a member's loss must have been to be preferred: the network already weighs the
+#: members by their losses, so that a small lead of one of them is mostly luck.
+CLEAR_LEAD = 0.7
 
-def choose(past: Sequence[Origin], rows: Sequence[int], demoted: Sequence[frozenset[str]]) -> dict[str, dict[int, str]]:
-    """Return model name -> row -> why, for ``rows`` of the origins' tasks.
 
-    Each series gets the model with the lowest mean loss on its past origins; without any counted origin the first
-    member, the quantiles of the last day. A model that a series has demoted is passed over.
+@dataclass(frozen=True)
+class Chosen:
+    """What `auto` came to for some series: quantiles ahead and on past origins, with the model's name and the reason.
+
+    Shapes: ``ahead`` and each of ``said`` (series, horizon, levels).
     """
-    if not rows:
-        return {}
-    table = _loss_table(past, rows)
-    chosen: dict[str, dict[int, str]] = {}
-    for place, row in enumerate(rows):
-        candidates = [index for index, model in enumerate(MEMBERS) if model.NAME not in demoted[row]] or [0]
-        scores = table[candidates, place]
-        if np.isnan(scores).all():
-            best, why = candidates[0], "too little history for a backtest"
-        else:
-            best = candidates[int(np.nanargmin(scores))]
-            why = f"lowest loss on {len(past)} past day(s) among {len(candidates)} members"
-        chosen.setdefault(MEMBERS[best].NAME, {})[row] = why
-    return chosen
+
+    ahead: NDArray[np.float32]
+    said: tuple[NDArray[np.float32], ...]
+    models: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
-def _loss_table(past: Sequence[Origin], rows: Sequence[int]) -> NDArray[np.float64]:
-    """Return the mean loss of each member on each row, shape (members, rows); NaN without a backtest."""
-    table = np.full((len(MEMBERS), len(rows)), np.nan)
-    if not past:
-        return table
-    picked = [Origin(origin.task.rows(rows), origin.actual[list(rows)]) for origin in past]
-    for index, model in enumerate(MEMBERS):
-        loss = backtest.losses(model, picked)
-        known = np.isfinite(loss)
-        mean = np.where(known, loss, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        table[index] = np.where(known.any(axis=1), mean + NEGLIGIBLE, np.nan)
-    return table
+def choose(task: Task, past: Sequence[Origin], demoted: Sequence[frozenset[str]]) -> Chosen:
+    """Forecast every series of ``task`` by the network, or by the member that was clearly better on the last days.
+
+    ``past`` are its past origins; a model that a series has ``demoted`` is passed over for it.
+    """
+    scored = min(SCORED_DAYS, len(past))
+    evidence = Evidence(task, past, kept=scored)
+    ahead = weigh(task, evidence.now, evidence.losses)
+    said = [weigh(past[day].task, evidence.then[day], evidence.losses[:, :, day + 1 :]) for day in range(scored)]
+    network = _mean_known(
+        np.stack([_loss(past[day], said[day]) for day in range(scored)], axis=1)
+        if scored
+        else np.full((len(ahead), 1), np.nan, np.float32)
+    )
+    members = np.stack([_mean_known(evidence.losses[:, at, :scored]) for at in range(len(MEMBERS))], axis=1)
+    models, reasons = [], []
+    for row, unwanted in enumerate(demoted):
+        index, reason = _pick(members[row], network[row], unwanted, scored)
+        if index is not None:
+            ahead[row] = evidence.now[row, index]
+            for day in range(scored):
+                said[day][row] = evidence.then[day][row, index]
+        models.append(GlobalNetwork.NAME if index is None else MEMBERS[index].NAME)
+        reasons.append(reason)
+    return Chosen(monotone(ahead), tuple(monotone(one) for one in said), tuple(models), tuple(reasons))
+
+
+def _pick(members: NDArray[np.floating], network: float, unwanted: frozenset[str], days: int) -> tuple[int | None, str]:
+    """Return the index of the member to take (None: the network) and why. Losses are NaN without a backtest."""
+    allowed = [at for at, member in enumerate(MEMBERS) if member.NAME not in unwanted]
+    known = [at for at in allowed if np.isfinite(members[at])]
+    best = min(known, key=lambda at: float(members[at])) if known else None
+    if GlobalNetwork.NAME in unwanted:
+        if best is None:
+            return (allowed or [0])[0], "the network keeps failing on this series, and nothing could be backtested"
+        return best, f"the network keeps failing on this series; lowest loss of the members on {days} past day(s)"
+    if best is None or not np.isfinite(network):
+        return None, "too little history for a backtest; the network knows what such series did"
+    if members[best] + backtest.NEGLIGIBLE < CLEAR_LEAD * network:
+        return best, f"clearly lower loss than the network's on {days} past day(s)"
+    return None, f"no member was clearly better on {days} past day(s)"
+
+
+def _loss(origin: Origin, said: NDArray[np.float32]) -> NDArray[np.float32]:
+    loss = backtest.mean_loss(monotone(said), origin.actual, origin.task.levels)
+    return np.asarray(np.where(origin.counted, loss, np.nan), np.float32)
+
+
+def _mean_known(losses: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the mean over the last axis of what is not NaN; NaN where nothing is."""
+    known = np.isfinite(losses)
+    total = np.where(known, losses, 0.0).sum(axis=-1)
+    return np.asarray(np.where(known.any(axis=-1), total / np.maximum(known.sum(axis=-1), 1), np.nan), np.float64)
