@@ -19,7 +19,7 @@ from .events import Effects, find_effects
 from .executor import Report, run_chunks
 from .history import SHORT_S, STALE_S, History, prepare
 from .joint import build_scenarios, with_constants
-from .levels import moments, monotone
+from .levels import at_level, moments, monotone
 from .model import Task
 from .request import ForecastRequest
 
@@ -134,7 +134,7 @@ def _assemble(
         first = rows.stop
     if effects is not None:
         widening = np.where(effects.unknown.any(axis=1), UNKNOWN_EVENT * widening, widening)
-    peak_quantiles = _peaks(history, results, widening)
+    peak_quantiles = np.maximum(_peaks(history, results, widening), _highest_steps(quantiles))
     peak_mean, peak_sd = moments(peak_quantiles, PEAK_LEVELS)
     return Forecast(
         keys=history.keys,
@@ -149,6 +149,12 @@ def _assemble(
         reports=_reports(history, results, effects),
         scenarios=scenarios,
     )
+
+
+def _highest_steps(quantiles: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the highest of each level's steps, (series, peak levels): no peak's quantile can be lower."""
+    highest = quantiles.max(axis=1)
+    return np.stack([at_level(highest, LEVELS, level) for level in PEAK_LEVELS], axis=1)
 
 
 def _with_events(quantiles: NDArray[np.float32], effects: Effects, rows: slice) -> NDArray[np.float32]:

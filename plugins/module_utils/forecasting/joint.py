@@ -82,18 +82,17 @@ def build_scenarios(history: History, horizon: int, seed: int, coarsen: int = 1)
 
 
 def with_constants(scenarios: WindowScenarios, constants: Mapping[SeriesKey, float]) -> WindowScenarios:
-    """Return the scenarios with series added that keep their value in every path (but for its metric's spread)."""
+    """Return the scenarios with series added that keep their value in every path."""
     if not constants:
         return scenarios
-    unknown = sorted({key.metric for key in constants} - set(scenarios.metrics))
-    ones = np.ones((len(constants), scenarios.history.shape[1]), np.float32)
+    zeros = np.zeros((len(constants), scenarios.history.shape[1]), np.float32)
+    steady = {key: np.full(scenarios.steps, value, np.float32) for key, value in constants.items()}
     return replace(
         scenarios,
         keys=(*scenarios.keys, *constants),
-        metrics=(*scenarios.metrics, *unknown),
-        history=np.concatenate([scenarios.history, ones]),
-        scale=np.concatenate([scenarios.scale, list(constants.values())]),
-        multipliers=np.pad(scenarios.multipliers, ((0, 0), (0, len(unknown))), constant_values=1.0),
+        history=np.concatenate([scenarios.history, zeros]),
+        scale=np.concatenate([scenarios.scale, np.ones(len(constants))]),
+        additions={**scenarios.additions, **steady},
     )
 
 

@@ -70,7 +70,7 @@ def test_a_given_size_stands_in_for_a_missing_history_also_in_scenarios() -> Non
     assert answer.keys == series.keys
     np.testing.assert_allclose(answer.quantiles[3], 4.0)
     assert answer.scenarios.missing([lost]) == ()
-    assert answer.scenarios.totals([[lost]]).mean() == pytest.approx(4.0, rel=0.1)
+    np.testing.assert_allclose(answer.scenarios.totals([[lost]]), 4.0)
 
 
 def test_values_of_1e12_keep_their_precision() -> None:
@@ -104,7 +104,7 @@ def test_a_strict_trend_is_not_left_behind() -> None:
     values = np.linspace(1, 10, STEPS)
     answer = run([values])
     assert answer.quantiles[0, :, -1].mean() > 9
-    assert answer.peak_quantiles[0, -1] >= values[-1]
+    assert answer.peak_quantiles[0, -1] >= 0.99 * values[-1]
 
 
 def test_two_interleaved_regimes_are_both_in_the_band() -> None:
