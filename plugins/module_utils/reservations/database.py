@@ -27,8 +27,9 @@ T = TypeVar("T")
 Work = Callable[["sa.Connection"], T]
 
 #: How often a transaction is tried in all before its error is let through.
-ATTEMPTS = 6
-#: Longest pause before the second attempt, in seconds; it doubles with each further one.
+ATTEMPTS = 8
+#: Longest pause before the second attempt, in seconds; it doubles with each further one. All pauses together take
+#: about ten seconds, in which a database server can restart.
 FIRST_PAUSE_S = 0.1
 
 
@@ -163,7 +164,7 @@ class Database(ABC):
                 if number == ATTEMPTS or not self._is_transient(error):
                     raise self._translated(error) from None
             # Random, so that processes that collided once do not collide again.
-            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2 ** (number - 1)))
+            time.sleep(random.uniform(0.5, 1.0) * FIRST_PAUSE_S * 2 ** (number - 1))
         raise AssertionError("the last attempt returns or raises")
 
     def _text_of(self, error: sa.exc.DBAPIError) -> str:
