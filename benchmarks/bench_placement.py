@@ -50,12 +50,11 @@ from ansible_collections.foresight.migration.plugins.module_utils.forecasting.jo
     build_scenarios,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.placement.migration_cost import (  # noqa: E402
-    MigrationCost,
     MigrationDemand,
     predict_precopy,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.placement.policies import policy  # noqa: E402
-from ansible_collections.foresight.migration.plugins.module_utils.placement.question import Question  # noqa: E402
+from ansible_collections.foresight.migration.plugins.module_utils.placement.question import PredictedMove, Question  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.placement.selection import select_host  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.placement.verdict import NoHostFits  # noqa: E402
 
@@ -266,9 +265,10 @@ class HostSelect:
         self._scenarios, self._origin = build_scenarios(history, DAY, seed=0), origin
 
 
-def _cost(world: World, vm: int, step: int, bandwidth_mib_s: float) -> MigrationCost:
+def _cost(world: World, vm: int, step: int, bandwidth_mib_s: float) -> PredictedMove:
     cpu, memory = (float(amount) for amount in world.demand[vm, :2, step])
-    return predict_precopy(MigrationDemand(memory_mib=memory, dirty_mib_s=10.0 * cpu, bandwidth_mib_s=bandwidth_mib_s))
+    demand = MigrationDemand(memory_mib=memory, dirty_mib_s=10.0 * cpu, bandwidth_mib_s=bandwidth_mib_s)
+    return PredictedMove(predict_precopy(demand))
 
 
 @dataclass(frozen=True)

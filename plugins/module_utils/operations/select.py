@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from ..clock import to_iso
@@ -18,18 +19,15 @@ from ..estate.selection import select as matching
 from ..estate.sla import sla_from
 from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import MoveOrder
+from ..hypervisors.protocol import Capabilities, MoveOrder
+from ..migration.guard import downtime_ceiling
+from ..migration.planning import DOWNTIME_WITHOUT_SLA_MS
+from ..migration.strategy import choose_strategy
 from ..placement.explain import explain
 from ..placement.loads import demand_keys, stand_in
-from ..placement.migration_cost import (
-    DEFAULT_MAX_DOWNTIME_MS,
-    MigrationCost,
-    MigrationDemand,
-    memory_activity,
-    predict_precopy,
-)
+from ..placement.migration_cost import DEFAULT_SWITCHOVER_MS, MigrationDemand, memory_activity, memory_to_send
 from ..placement.policies import policy
-from ..placement.question import Question
+from ..placement.question import PredictedMove, Question
 from ..placement.selection import select_host
 from ..placement.verdict import NoHostFits, Reason, Selection, VmNotMovable
 from ..reservations.ledger import open_ledger
@@ -94,7 +92,7 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
             now_ts=now_ts,
             window_s=_window_s(request.window_hours, scenarios),
             policy=chosen_policy,
-            predict_move=_predictor(vm, sla),
+            predict_move=_predictor(vm, sla, fleet.driver(vm.endpoint).capabilities()),
             reservations=_reservations(request, estate, now_ts),
             sla=sla,
             limits=limits,
@@ -159,22 +157,25 @@ def _find_now(estate: Estate, vm: Vm, fleet: Fleet) -> tuple[Estate, Vm, list[st
     return replace(estate, vms={**others, found.key: found}), found, warnings
 
 
-def _predictor(vm: Vm, sla: Sla) -> Callable[[float], MigrationCost]:
-    """Return the function that predicts the cost of moving ``vm`` at a bandwidth in MiB/s."""
+def _predictor(vm: Vm, sla: Sla, able: Capabilities) -> Callable[[float], PredictedMove]:
+    """Return what foretells the move of ``vm`` at a bandwidth in MiB/s, by the strategy that vm_migrate would take."""
     activity = memory_activity(vm)
-    used = vm.used if vm.used is not None else vm.allocated
-    memory_mib = min(used.memory_mib, vm.allocated.memory_mib) if vm.allocated.memory_mib else used.memory_mib
-    limit_ms = DEFAULT_MAX_DOWNTIME_MS if sla.max_downtime_ms is None else sla.max_downtime_ms
+    most_ms = downtime_ceiling(sla, DEFAULT_SWITCHOVER_MS, DOWNTIME_WITHOUT_SLA_MS)
 
-    def predict(bandwidth_mib_s: float) -> MigrationCost:
+    @cache
+    def predict(bandwidth_mib_s: float) -> PredictedMove:
         demand = MigrationDemand(
-            memory_mib=memory_mib,
+            memory_mib=memory_to_send(vm),
             dirty_mib_s=activity.dirty_mib_s,
-            bandwidth_mib_s=bandwidth_mib_s,
             working_set_mib=activity.working_set_mib,
-            max_downtime_ms=limit_ms,
+            bandwidth_mib_s=bandwidth_mib_s,
+            max_downtime_ms=most_ms,
         )
-        return predict_precopy(demand)
+        choice = choose_strategy(demand, able, sla, assumed=activity.method == "assumed")
+        strategy = choice.strategy or choice.considered[0]
+        return PredictedMove(
+            strategy.prediction, strategy.name, firm=choice.strategy is None or not strategy.violations
+        )
 
     return predict
 

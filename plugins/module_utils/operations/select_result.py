@@ -105,6 +105,8 @@ def _cost(cost: Cost) -> dict[str, Any]:
         "transferred_mib": _round(cost.transferred_mib, 1),
         "downtime_ms": _round(cost.downtime_ms, 1),
         "converges": cost.converges,
+        "strategy": cost.strategy,
+        "throttle_percent": _round(cost.throttle_percent, 0),
         "bandwidth_mib_s": _round(cost.bandwidth_mib_s, 1),
         "link_share_source": _round(cost.link_share_source, 3),
         "link_share_destination": _round(cost.link_share_destination, 3),

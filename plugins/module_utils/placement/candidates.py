@@ -60,15 +60,18 @@ def sift(question: Question) -> tuple[list[tuple[Host, Cost]], list[HostVerdict]
 def cost_of_move(host: Host, question: Question) -> Cost:
     """Return what moving the VM to ``host`` now costs, at the bandwidth that the links of both ends leave."""
     bandwidth = bandwidth_mib_s(question.source, host)
-    predicted = question.predict_move(bandwidth)
+    move = question.predict_move(bandwidth)
     return Cost(
-        duration_s=predicted.duration_s,
-        transferred_mib=predicted.transferred_mib,
-        downtime_ms=predicted.downtime_ms,
-        converges=predicted.converges,
+        duration_s=move.cost.duration_s,
+        transferred_mib=move.cost.transferred_mib,
+        downtime_ms=move.cost.downtime_ms,
+        converges=move.cost.converges,
         bandwidth_mib_s=bandwidth,
         link_share_source=_share(bandwidth, question.source),
         link_share_destination=_share(bandwidth, host),
+        throttle_percent=move.cost.throttle_percent,
+        strategy=move.strategy,
+        firm=move.firm,
     )
 
 

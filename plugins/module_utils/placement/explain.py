@@ -105,11 +105,11 @@ def _left_out(selection: Selection, asked: Collection[str]) -> list[str]:
     """Return lines on the hosts that are not in the table."""
     lines: list[str] = []
     if selection.outscored:
-        lines.append(f"{len(selection.outscored)} more hosts cannot reach the best score at all")
+        lines.append(f"hosts that cannot reach the best score: {len(selection.outscored)}")
     if selection.rejected:
         counts = Counter(reason.code for verdict in selection.rejected for reason in verdict.reasons)
         told = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
-        lines.append(f"{len(selection.rejected)} hosts were rejected ({told})")
+        lines.append(f"hosts rejected: {len(selection.rejected)} ({told})")
     wanted = [v for v in (*selection.outscored, *selection.rejected) if v.host_key in asked]
     others = [v for v in selection.rejected if v.host_key not in asked][:SHOWN]
     return ["", *lines, *("  " + why_not(verdict, selection) for verdict in [*wanted, *others])] if lines else []

@@ -21,6 +21,19 @@ from .verdict import Reason
 DEFAULT_MIN_GAIN = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class PredictedMove:
+    """What moving the VM would cost, and how it would be done.
+
+    ``firm`` is False where the prediction rests on an assumed dirty rate and a quieter VM would keep every hard limit:
+    then it costs score, and rejects nothing.
+    """
+
+    cost: MigrationCost
+    strategy: str = "plain"
+    firm: bool = True
+
+
 @dataclass(frozen=True)
 class Question:
     """One VM, and everything that bears on where it should go. Pure data, except for ``predict_move``.
@@ -28,7 +41,7 @@ class Question:
     ``scenarios`` begin at ``origin_ts``; judged is the window of ``window_s`` seconds from ``now_ts``.
     ``reservations`` are the ledger's; the VM's own are ignored, for this choice replaces them. ``refused`` are hosts
     to which the platform itself said no, with its reason.
-    ``predict_move`` gives the cost of moving this VM at a bandwidth in MiB/s. ``threshold_need`` is the predicted
+    ``predict_move`` foretells the move of this VM at a bandwidth in MiB/s. ``threshold_need`` is the predicted
     need that the threshold rule compares. ``allowed_hosts`` are the keys that the user's own expression keeps (None:
     no expression). ``min_gain`` is in points of the score. ``last_move_ts`` is when the VM was last moved.
     ``asked_hosts`` are judged in full however poor they look.
@@ -41,7 +54,7 @@ class Question:
     now_ts: float
     window_s: float
     policy: Policy
-    predict_move: Callable[[float], MigrationCost]
+    predict_move: Callable[[float], PredictedMove]
     reservations: tuple[Reservation, ...] = ()
     sla: Sla = Sla()
     limits: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))

@@ -225,7 +225,9 @@ def _cautions(chosen: HostVerdict) -> tuple[str, ...]:
     if unknown:
         found.append(f"the capacity of the chosen host is unknown for {', '.join(unknown)} and was not judged")
     if chosen.cost is not None and not chosen.cost.converges:
-        found.append("the migration is predicted not to converge without throttling the VM or post-copy")
+        found.append("the migration is predicted not to converge by any means that the platform has")
+    if chosen.cost is not None and chosen.cost.throttle_percent > 0:
+        found.append(f"the migration is predicted to slow the VM by up to {chosen.cost.throttle_percent:.0f} %")
     return tuple(found)
 
 

@@ -45,7 +45,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What moving the VM to one host costs. ``link_share`` is the part of the slower link that the move fills."""
+    """What moving the VM to one host costs, with the ``strategy`` that suits it best.
+
+    ``throttle_percent`` is how far the VM would be slowed at most. The link shares are the parts of both ends' links
+    that the move fills. ``firm`` is as in `PredictedMove`.
+    """
 
     duration_s: float
     transferred_mib: float
@@ -54,6 +58,9 @@ class Cost:
     bandwidth_mib_s: float
     link_share_source: float
     link_share_destination: float
+    throttle_percent: float = 0.0
+    strategy: str = "plain"
+    firm: bool = True
 
 
 #: ``chosen`` and ``ranked`` hosts could take the VM; ``rejected`` ones could not; ``outscored`` ones cannot reach the

@@ -16,7 +16,7 @@ class SlaDowntime:
     def reject(self, cost: Cost, question: Question) -> Reason | None:
         """Return a reason with the predicted downtime and the limit."""
         limit = question.sla.max_downtime_ms
-        if limit is None or "max_downtime_ms" in question.sla.soft or cost.downtime_ms <= limit:
+        if limit is None or "max_downtime_ms" in question.sla.soft or cost.downtime_ms <= limit or not cost.firm:
             return None
         return Reason(
             self.CODE,

@@ -16,7 +16,7 @@ class SlaDuration:
     def reject(self, cost: Cost, question: Question) -> Reason | None:
         """Return a reason with the predicted duration and the limit."""
         limit = question.sla.max_duration_s
-        if limit is None or "max_duration_s" in question.sla.soft or cost.duration_s <= limit:
+        if limit is None or "max_duration_s" in question.sla.soft or cost.duration_s <= limit or not cost.firm:
             return None
         return Reason(
             self.CODE,

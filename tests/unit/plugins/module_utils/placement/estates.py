@@ -15,12 +15,11 @@ from ansible_collections.foresight.migration.plugins.module_utils.estate.resourc
 from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey
 from ansible_collections.foresight.migration.plugins.module_utils.estate.snapshot import Estate
 from ansible_collections.foresight.migration.plugins.module_utils.placement.migration_cost import (
-    MigrationCost,
     MigrationDemand,
     predict_precopy,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.placement.policies import policy
-from ansible_collections.foresight.migration.plugins.module_utils.placement.question import Question
+from ansible_collections.foresight.migration.plugins.module_utils.placement.question import PredictedMove, Question
 from numpy.typing import NDArray
 
 NOW_TS = 1_700_000_000.0
@@ -118,9 +117,10 @@ def question(
     return replace(plain, **changes)
 
 
-def predict_move(bandwidth_mib_s: float) -> MigrationCost:
+def predict_move(bandwidth_mib_s: float) -> PredictedMove:
     """Predict the move of a 2 GiB VM that dirties 20 MiB/s."""
-    return predict_precopy(MigrationDemand(memory_mib=2048, dirty_mib_s=20, bandwidth_mib_s=bandwidth_mib_s))
+    demand = MigrationDemand(memory_mib=2048, dirty_mib_s=20, bandwidth_mib_s=bandwidth_mib_s)
+    return PredictedMove(predict_precopy(demand))
 
 
 def reservation(uuid: str, on: str, amount: Resources, **changes: Any) -> Reservation:
