@@ -29,7 +29,8 @@ MS_PER_DAY = 86_400_000
 #: Columns in the order they are stored. Rows are sorted by entity_kind, metric, entity_id, ts, without duplicates.
 COLUMNS = ("entity_kind", "entity_id", "metric", "ts", "value")
 #: Rows of one row group: what has to be read at least to get one series of a day.
-_ROWS_PER_GROUP = 1 << 16
+_ROWS_PER_GROUP = 1 << 14
+_ROWS_OF_SMALL_FILE = 1 << 16
 _COMPRESSION_LEVEL = 3
 
 
@@ -108,7 +109,7 @@ class MetricFile:
         names = [keys[at] for at in order]
         for start, end in _blocks(names, ordered.series):
             table = _table(names, ordered.take(slice(start, end)), self._day)
-            self._writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+            self._writer.write_table(table)
 
     def content(self) -> memoryview:
         """Return the finished file."""
@@ -136,29 +137,34 @@ def _schema() -> Any:
 
 
 def _blocks(names: Sequence[SeriesKey], series: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of rows that share entity_kind and metric: they get row groups of their own."""
+    """Yield the ranges of rows that become row groups: of one entity_kind and metric, and not too many.
+
+    A small file is one row group: each repeats its entities' ids, which take more room than a few values.
+    """
+    if len(series) <= _ROWS_OF_SMALL_FILE:
+        return iter([(0, len(series))] if len(series) else [])
     families = [(key.entity_kind, key.metric) for key in names]
     firsts = [at for at, family in enumerate(families) if at == 0 or family != families[at - 1]]
     edges = [*np.searchsorted(series, firsts).tolist(), len(series)]
-    return ((start, end) for start, end in pairwise(edges) if end > start)
+    return (
+        (begin, min(begin + _ROWS_PER_GROUP, end))
+        for start, end in pairwise(edges)
+        for begin in range(start, end, _ROWS_PER_GROUP)
+    )
 
 
 def _table(names: Sequence[SeriesKey], rows: Rows, day: int) -> Any:
-    first, last = int(rows.series[0]), int(rows.series[-1])
-    present = names[first : last + 1]
-    entities = pa.DictionaryArray.from_arrays(rows.series - first, [key.entity_id for key in present])
-    same = np.zeros(len(rows), np.int32)
     stamps = pa.array(rows.ms.astype(np.int64) + day * MS_PER_DAY, pa.int64()).cast(pa.timestamp("ms", tz="UTC"))
-    return pa.table(
-        [
-            pa.DictionaryArray.from_arrays(same, [present[0].entity_kind]),
-            entities,
-            pa.DictionaryArray.from_arrays(same, [present[0].metric]),
-            stamps,
-            pa.array(rows.value, pa.float32()),
-        ],
-        schema=_schema(),
-    )
+    first, last = int(rows.series[0]), int(rows.series[-1])
+    parts = [_name_column(names[first : last + 1], part, rows.series - first) for part in range(len(NAMES))]
+    return pa.table([*parts, stamps, pa.array(rows.value, pa.float32())], schema=_schema())
+
+
+def _name_column(names: Sequence[SeriesKey], part: int, series: NDArray[np.int32]) -> Any:
+    """Return one part of the names of each row's series."""
+    codes: dict[str, int] = {}
+    code_of = np.array([codes.setdefault(key[part], len(codes)) for key in names], np.int32)
+    return pa.DictionaryArray.from_arrays(code_of[series], pa.array(list(codes), pa.string()))
 
 
 def read_rows(source: Any, day: int, index: SeriesIndex, first_ms: int = 0, end_ms: int = MS_PER_DAY) -> Rows:
@@ -198,7 +204,7 @@ def _batches(source: Any, index: SeriesIndex, columns: Sequence[str]) -> Iterato
         if not set(COLUMNS) <= set(file.schema_arrow.names):
             raise DamagedFile("it does not have the columns of the metrics dataset")
         groups = [at for at in range(file.metadata.num_row_groups) if index.may_hold(*group_bounds(file.metadata, at))]
-        yield from file.iter_batches(_ROWS_PER_GROUP, row_groups=groups, columns=list(columns)) if groups else ()
+        yield from file.iter_batches(_ROWS_OF_SMALL_FILE, row_groups=groups, columns=list(columns)) if groups else ()
 
 
 @contextmanager
