@@ -193,6 +193,8 @@ migration_cost:
     transferred_mib: 4410.0
     downtime_ms: 210.0
     converges: true
+    strategy: plain
+    throttle_percent: 0
     bandwidth_mib_s: 1192.1
     link_share_source: 1.0
     link_share_destination: 1.0

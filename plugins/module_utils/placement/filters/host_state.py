@@ -18,4 +18,4 @@ class HostState:
         """Return a reason that names the state."""
         if host.state == "up":
             return None
-        return Reason(self.CODE, f"the host is {host.state.replace('_', ' ')}", {"state": host.state})
+        return Reason(self.CODE, f"the host's state is {host.state}", {"state": host.state})

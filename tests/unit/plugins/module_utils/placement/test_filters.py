@@ -15,7 +15,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.placement.filt
     HOST_FILTERS,
     LOAD_FILTERS,
 )
-from ansible_collections.foresight.migration.plugins.module_utils.placement.question import Question
+from ansible_collections.foresight.migration.plugins.module_utils.placement.question import PredictedMove, Question
 from ansible_collections.foresight.migration.plugins.module_utils.placement.selection import select_host
 from ansible_collections.foresight.migration.plugins.module_utils.placement.verdict import (
     NoHostFits,
@@ -28,6 +28,7 @@ from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.pla
     estate,
     flat,
     host,
+    predict_move,
     question,
     reservation,
     vm,
@@ -201,6 +202,14 @@ def test_a_hard_limit_rejects_and_the_same_limit_made_soft_costs_score(sla: Sla,
     soft = replace(sla, soft=frozenset({"max_downtime_ms", "max_duration_s", "blackout"}))
     selection = ask(sla=soft)
     assert selection.ranking[0].components["sla"] < 100.0
+
+
+def test_a_prediction_that_rests_on_an_assumed_dirty_rate_rejects_nothing() -> None:
+    def guess(bandwidth_mib_s: float) -> PredictedMove:
+        return replace(predict_move(bandwidth_mib_s), firm=False)
+
+    sla = Sla(max_downtime_ms=0.001, max_duration_s=0.001)
+    assert ask(sla=sla, predict_move=guess).decision == "move"
 
 
 def test_a_move_that_ends_before_the_blackout_is_allowed() -> None:

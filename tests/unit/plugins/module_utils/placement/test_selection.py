@@ -255,7 +255,7 @@ def test_the_table_shows_the_winner_staying_and_why_each_other_host_lost() -> No
     assert lines[0].startswith("web01: move to ev{{ il }}")
     assert "\x1b" not in text
     assert "(stay)" in text
-    assert "host is maintenance [host_not_up]" in text
+    assert "state is maintenance [host_not_up]" in text
     assert all(len(line) < 200 for line in lines)
     loser = selection.verdict("lab/d")
     assert loser is not None
