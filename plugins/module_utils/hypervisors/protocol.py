@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ..clock import Clock, SystemClock
 from ..errors import ForesightError
 from ..estate.nouns import Cluster, Host, Rule, Vm
+from ..estate.reservation import Reservation
 from ..estate.resources import Resources
 from ..estate.series import Samples
 
@@ -126,6 +127,19 @@ class Hold:
     tier: str
     enforced_by: Mapping[str, str] = field(default_factory=dict)
     tokens: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, reservation: Reservation) -> Hold:
+        """Return the hold that stands for ``reservation`` on its host."""
+        return cls(
+            reservation_id=reservation.reservation_id,
+            host_id=reservation.host_key.partition("/")[2],
+            vm_uuid=reservation.vm_uuid,
+            amount=reservation.amount,
+            tier=reservation.tier,
+            enforced_by=reservation.enforced_by,
+            tokens=reservation.tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)

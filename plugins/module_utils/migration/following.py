@@ -13,7 +13,7 @@ from ..errors import ForesightError
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import Resources
-from ..hypervisors.protocol import Driver, Job, Progress
+from ..hypervisors.protocol import Driver, Hold, Job, Progress
 from ..reservations.claims import ClaimRequest
 from ..reservations.host_calendar import is_lapsed
 from ..reservations.ledger import Ledger
@@ -23,7 +23,6 @@ from .guard_state import Ladder, Observations
 from .latency import LatencyProbe
 from .move import Move
 from .progress_line import progress_line
-from .settlement import hold_of
 
 #: Seconds between two looks at the job.
 LOOK_INTERVAL_S = 1.0
@@ -211,7 +210,7 @@ class Follower:
             return
         grown = self._ledger.claim(claim_for(held, amount, self._move.vm, self._move.terms.lease_ttl_s), room, now_ts)
         self._reservation = grown.reservation
-        hold = self._destination.place_hold(hold_of(grown.reservation))
+        hold = self._destination.place_hold(Hold.of(grown.reservation))
         self._reservation = self._ledger.record_enforcement(held.reservation_id, hold.enforced_by, hold.tokens, now_ts)
 
     def _show(self, progress: Progress, now_ts: float) -> None:

@@ -28,19 +28,6 @@ class Settlement:
     left: tuple[str, ...] = ()
 
 
-def hold_of(reservation: Reservation) -> Hold:
-    """Return the hold that stands for ``reservation`` on its host."""
-    return Hold(
-        reservation_id=reservation.reservation_id,
-        host_id=reservation.host_key.partition("/")[2],
-        vm_uuid=reservation.vm_uuid,
-        amount=reservation.amount,
-        tier=reservation.tier,
-        enforced_by=reservation.enforced_by,
-        tokens=reservation.tokens,
-    )
-
-
 def settle_arrival(reservation: Reservation, destination: Driver, ledger: Ledger, now_ts: float) -> Settlement:
     """Turn the reservation into the VM's own guarantee and consume it, also when its lease ran out meanwhile.
 
@@ -49,7 +36,7 @@ def settle_arrival(reservation: Reservation, destination: Driver, ledger: Ledger
     """
     if reservation.state not in ("active", "expired"):
         return Settlement(reservation.state, False, {})
-    guaranteed_by = destination.settle_hold(hold_of(reservation))
+    guaranteed_by = destination.settle_hold(Hold.of(reservation))
     try:
         ledger.consume(reservation.reservation_id, now_ts)
     except ReservationNotActive:

@@ -26,19 +26,6 @@ ATTEMPTS = 5
 LEDGER_ONLY: Mapping[str, str] = dict.fromkeys(RESOURCES, "ledger")
 
 
-def hold_of(reservation: Reservation) -> Hold:
-    """Return the hold that the hypervisor is asked for."""
-    return Hold(
-        reservation_id=reservation.reservation_id,
-        host_id=host_id_of(reservation),
-        vm_uuid=reservation.vm_uuid,
-        amount=reservation.amount,
-        tier=reservation.tier,
-        enforced_by=reservation.enforced_by,
-        tokens=reservation.tokens,
-    )
-
-
 def endpoint_of(reservation: Reservation) -> str:
     """Return the name of the endpoint that the reservation's host belongs to."""
     return reservation.host_key.partition("/")[0]
@@ -57,7 +44,7 @@ def enforce(driver: Driver, ledger: Ledger, reservation: Reservation, now_ts: fl
     meanwhile, with the hold removed.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        placed = driver.place_hold(hold_of(reservation))
+        placed = driver.place_hold(Hold.of(reservation))
         try:
             return ledger.record_enforcement(
                 reservation.reservation_id,

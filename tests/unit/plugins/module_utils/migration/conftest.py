@@ -15,9 +15,9 @@ import yaml
 from ansible_collections.foresight.migration.plugins.module_utils.estate.reservation import Reservation
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.fleet import Fleet
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.simulated.driver import SimulatedDriver
 from ansible_collections.foresight.migration.plugins.module_utils.migration.finding import take_inventory
-from ansible_collections.foresight.migration.plugins.module_utils.migration.settlement import hold_of
 from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context, Outcome
 from ansible_collections.foresight.migration.plugins.module_utils.operations.migrate import MigrateRequest, migrate_vm
 from ansible_collections.foresight.migration.plugins.module_utils.operations.migrate_outlook import present_room
@@ -122,7 +122,7 @@ class Estate:
             request = ClaimRequest(vm, host_key, amount, tier, now_ts, now_ts + 86400.0, "test", ttl_s)
             room = present_room(estate, estate.hosts[host_key], estate.find_vm(vm), now_ts)
             claimed = ledger.claim(request, room, now_ts).reservation
-            hold = fleet.driver(endpoint).place_hold(hold_of(claimed))
+            hold = fleet.driver(endpoint).place_hold(Hold.of(claimed))
             return ledger.record_enforcement(claimed.reservation_id, hold.enforced_by, hold.tokens, now_ts)
 
     def request(self, **options: Any) -> MigrateRequest:
