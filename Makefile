@@ -94,6 +94,10 @@ demo-twice: ## Run the demo from nothing, then again, and check what it wrote.
 bench: $(TEST_VENV)/.ready ## Run the benchmarks (see docs/performance.md).
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(TEST_VENV)/bin/python $$script || exit 1; done
 
+.PHONY: bench-vmware
+bench-vmware: $(TEST_VENV)/.ready ## Compare reading a vCenter with other collections' info modules.
+	$(TEST_VENV)/bin/python benchmarks/bench_vmware.py
+
 .PHONY: prerequisites
 prerequisites: ## Install the Debian packages that tests need (as root).
 	tools/install-packages gcc python3-dev pkg-config libvirt-dev shellcheck
