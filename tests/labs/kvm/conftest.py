@@ -18,10 +18,13 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
     Progress,
     Tuning,
 )
+from ansible_collections.foresight.migration.tests.integration.conftest import collections, module, playbook
 
 from .guests import GuestSpec, Heartbeats, clear_guests, start_guest
 from .lab import Lab, LabHost
 from .packages import LabUnavailable
+
+__all__ = ["collections", "module", "playbook"]
 
 MOVE_TIMEOUT_S = 90.0
 
