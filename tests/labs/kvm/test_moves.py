@@ -78,7 +78,8 @@ def test_a_guest_that_writes_faster_than_the_link_ends_by_more_bandwidth(site: S
 
 def test_a_guest_that_writes_faster_than_the_link_ends_by_auto_converge(site: Site) -> None:
     guest, since = site.start(GuestSpec(1, rate_mib_s=-1, spin=20000)), time.monotonic()
-    order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S, auto_converge=True)
+    options = {"auto_converge_initial": 50, "auto_converge_increment": 20}
+    order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S, auto_converge=True, options=options)
     job = site.drivers[0].start_migration(order, site.drivers[1])
     site.drivers[0].tune(job, Tuning(throttle=True))
     site.await_phase(job, "done")

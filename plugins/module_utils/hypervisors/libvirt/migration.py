@@ -75,6 +75,8 @@ class Migrations:
             "post_copy": str(int(order.post_copy)),
         }
 
+        parameters = parameters_of(order, target)
+
         def prepare(raw: libvirt.virConnect) -> bool:
             domain = raw.lookupByUUIDString(order.vm_uuid)
             write_mark(domain, MOVE, mark)
@@ -83,8 +85,7 @@ class Migrations:
             return bool(domain.isPersistent())
 
         persistent = self._connection.ask(prepare, "prepare the migration")
-        flags, parameters = flags_of(order, target, persistent), parameters_of(order, target)
-        self._run(order.vm_uuid, destination, target, flags, parameters)
+        self._run(order.vm_uuid, destination, target, flags_of(order, target, persistent), parameters)
         return self._job(order.vm_uuid, mark)
 
     def _run(

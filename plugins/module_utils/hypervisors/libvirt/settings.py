@@ -18,13 +18,12 @@ else:
     libvirt = library("libvirt", "libvirt-python")
 
 MODES = ("p2p", "direct")
-#: Throttling of auto-converge in percent: where it begins and how much it grows each round. libvirt's own defaults
-#: (20 and 10) take twice as many rounds until a busy VM gives way.
-AUTO_CONVERGE_INITIAL = 40
-AUTO_CONVERGE_INCREMENT = 20
 MIB = 2**20
-#: Cache for pages already sent, as a share of the VM's memory, and the least that is of use.
+#: Memory on the source in which QEMU keeps pages already sent, to send only what changed in them.
 XBZRLE_CACHE_MIB = 64
+#: What an order's ``options`` may hold. Throttling is in percent: where auto-converge begins (QEMU: 20) and how much
+#: it grows from round to round (QEMU: 10).
+ORDER_OPTIONS = ("auto_converge_initial", "auto_converge_increment", "xbzrle_cache_mib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,11 @@ def flags_of(order: MoveOrder, target: MigrationSettings, persistent: bool) -> i
 
 
 def parameters_of(order: MoveOrder, target: MigrationSettings) -> dict[str, Any]:
-    """Return the typed parameters.
+    """Return the typed parameters; raises `InvalidOption` for an unknown one in the order's ``options``.
 
     Compression is xbzrle on one connection and zstd on several, since each works only there.
     """
+    options = _order_options(order)
     parameters: dict[str, Any] = {}
     if order.tuning.bandwidth_mib_s is not None:
         bandwidth = max(1, round(order.tuning.bandwidth_mib_s))
@@ -90,13 +90,30 @@ def parameters_of(order: MoveOrder, target: MigrationSettings) -> dict[str, Any]
         host = f"[{target.address}]" if ":" in target.address else target.address
         parameters[libvirt.VIR_MIGRATE_PARAM_URI] = f"tcp://{host}"
     if order.auto_converge:
-        parameters[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL] = AUTO_CONVERGE_INITIAL
-        parameters[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT] = AUTO_CONVERGE_INCREMENT
+        for name in ("auto_converge_initial", "auto_converge_increment"):
+            if name in options:
+                parameters[getattr(libvirt, f"VIR_MIGRATE_PARAM_{name.upper()}")] = options[name]
     if order.parallel_connections > 1:
         parameters[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = order.parallel_connections
     if order.compression and order.parallel_connections > 1:
         parameters[libvirt.VIR_MIGRATE_PARAM_COMPRESSION] = "zstd"
     elif order.compression:
         parameters[libvirt.VIR_MIGRATE_PARAM_COMPRESSION] = "xbzrle"
-        parameters[libvirt.VIR_MIGRATE_PARAM_COMPRESSION_XBZRLE_CACHE] = XBZRLE_CACHE_MIB * MIB
+        cache_mib = options.get("xbzrle_cache_mib", XBZRLE_CACHE_MIB)
+        parameters[libvirt.VIR_MIGRATE_PARAM_COMPRESSION_XBZRLE_CACHE] = cache_mib * MIB
     return parameters
+
+
+def _order_options(order: MoveOrder) -> dict[str, int]:
+    """Return the order's ``options`` as whole numbers above 0; raises `InvalidOption`."""
+    options = {}
+    for name, value in order.options.items():
+        if name not in ORDER_OPTIONS:
+            raise InvalidOption("driver_options", f"unknown {name!r}; libvirt knows {', '.join(ORDER_OPTIONS)}")
+        try:
+            options[name] = int(value)
+        except (TypeError, ValueError):
+            raise InvalidOption(f"driver_options.{name}", f"{value!r} is not a whole number") from None
+        if options[name] < 1:
+            raise InvalidOption(f"driver_options.{name}", "must be above 0")
+    return options
