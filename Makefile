@@ -94,6 +94,23 @@ bench: $(TEST_VENV)/.ready ## Run the benchmarks (see docs/performance.md).
 bench-vmware: $(TEST_VENV)/.ready ## Compare reading a vCenter with other collections' info modules.
 	$(TEST_VENV)/bin/python benchmarks/bench_vmware.py
 
+.PHONY: lab-kvm-up lab-kvm-down lab-kvm-status lab-kvm-loop
+lab-kvm-up: $(TEST_VENV)/.ready ## Bring up three KVM hosts on this machine (root, Debian 12).
+	$(TEST_VENV)/bin/python -m tests.labs.kvm up
+
+lab-kvm-down: ## End them and remove every trace.
+	$(TEST_VENV)/bin/python -m tests.labs.kvm down
+
+lab-kvm-status: ## Tell which of them are on, and their guests.
+	$(TEST_VENV)/bin/python -m tests.labs.kvm status
+
+lab-kvm-loop: $(TEST_VENV)/.ready ## Move a guest round the three hosts twenty times.
+	$(TEST_VENV)/bin/python -m tests.labs.kvm loop
+
+.PHONY: bench-kvm
+bench-kvm: $(TEST_VENV)/.ready ## Compare our moves with plain virsh on real KVM hosts.
+	$(TEST_VENV)/bin/python benchmarks/kvm.py
+
 .PHONY: prerequisites
 prerequisites: ## Install the Debian packages that tests need (as root).
 	tools/install-packages gcc python3-dev pkg-config libvirt-dev shellcheck
