@@ -5,7 +5,7 @@
 Every rule is asked for the same moves: at every full hour of a week, the same VMs must leave the host they are on. What
 each rule then chose is replayed with the demand that really came. Overload is demand above capacity, in host-hours.
 
-    python benchmarks/bench_placement.py [--traces FILE] [--hosts 50] [--vms 500] [--moves-per-hour 6] [--days 7]
+    python benchmarks/bench_placement.py [--traces FILE] [--hosts 50] [--vms 500] [--moves-per-hour 4] [--days 7]
 
 FILE is a Parquet file of columns vm, ts, cpu_cores, memory_mib, network_mbit_s, disk_mib_s, as the shipped sample,
 which is used without it; or of the Bitbrains archive resampled to 300 s (see tools/make-trace-sample).
@@ -317,7 +317,7 @@ def main() -> None:
     parser.add_argument("--traces", type=Path, default=SAMPLE)
     parser.add_argument("--hosts", type=int, default=50)
     parser.add_argument("--vms", type=int, default=500)
-    parser.add_argument("--moves-per-hour", type=int, default=6)
+    parser.add_argument("--moves-per-hour", type=int, default=4)
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
