@@ -63,6 +63,6 @@ def take_stock(estate: SimulatedEstate, store: str, demand: Mapping[str, Resourc
     )
     workspace = Workspace.open(store)
     workspace.snapshots.write(snapshot)
-    forecast_id = f"fc{len(workspace.forecasts.ids())}"
+    forecast_id = f"fc{len(workspace.forecasts.by_age())}"
     expected = {vm.uuid: demand.get(vm.name, vm.used or vm.allocated) for vm in inventory.vms}
     workspace.forecasts.write(forecast_id, constant_forecast(expected, driver.clock.now()))

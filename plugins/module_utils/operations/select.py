@@ -29,7 +29,7 @@ from ..placement.migration_cost import DEFAULT_SWITCHOVER_MS, MigrationDemand, m
 from ..placement.policies import policy
 from ..placement.question import PredictedMove, Question
 from ..placement.selection import select_host
-from ..placement.verdict import NoHostFits, Reason, Selection, VmNotMovable
+from ..placement.verdict import NoHostFits, Reason, Selection, VmNotForecast, VmNotMovable
 from ..reservations.ledger import open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
@@ -76,6 +76,8 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
 
     Raises `NoHostFits` when every host is rejected, and what reading the store, the ledger and the endpoints raises.
     """
+    if request.cooldown_minutes < 0:
+        raise InvalidOption("cooldown_minutes", f"{request.cooldown_minutes!r} is negative")
     chosen_policy = policy(request.policy, request.weights)
     sla, limits = sla_from(request.sla), _limits(request.limits)
     workspace = Workspace.open(request.store, writable=False)
@@ -104,14 +106,25 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
             refuse_rivals=request.rival_balancer == "refuse",
             asked_hosts=frozenset(estate.find_host(name).key for name in request.hosts),
         )
-        selection, findings = _confirmed(question, fleet)
+        try:
+            selection, findings = _confirmed(question, fleet)
+        except VmNotForecast as error:
+            raise _with_cause(error, workspace, request.forecast_id, vm) from error
     lines = explain(vm, selection, question.asked_hosts) if request.explain else []
     for line in lines:
         context.report(line, {})
-    warnings += [*_age_warnings(estate, now_ts), *findings, *selection.warnings]
+    warnings += [*_snapshot_warnings(estate, now_ts), *findings, *selection.warnings]
     result = result_of(question, selection)
     result.update({"snapshot_id": estate.snapshot_id, "forecast_id": request.forecast_id, "explanation": lines})
     return Outcome(changed=False, result=result, warnings=tuple(warnings))
+
+
+def _with_cause(error: VmNotForecast, workspace: Workspace, forecast_id: str, vm: Vm) -> VmNotForecast:
+    """Return the error with what the forecast itself gave as the reason for leaving the VM out."""
+    abstained = workspace.forecasts.read(forecast_id, keys=demand_keys(vm)).abstained
+    why = {key.metric: abstained[key] for key in demand_keys(vm) if key in abstained}
+    told = f" ({'; '.join(sorted(set(why.values())))})" if why else ""
+    return VmNotForecast(error.message + told, advice=error.advice, details={**error.details, "reasons": why})
 
 
 def _limits(given: Mapping[str, float]) -> dict[str, float]:
@@ -245,8 +258,13 @@ def _preflight(question: Question, host: Host, fleet: Fleet) -> tuple[Reason | N
     return Reason("preflight", f"the hypervisor refuses: {told}", {"codes": [f.code for f in blocking]}), remarks
 
 
-def _age_warnings(estate: Estate, now_ts: float) -> list[str]:
+def _snapshot_warnings(estate: Estate, now_ts: float) -> list[str]:
+    found = [
+        f"endpoint {status.name!r} is not in the snapshot, so its hosts are no candidates"
+        for status in estate.endpoints
+        if not status.reachable
+    ]
     age_s = now_ts - estate.taken_ts
-    if age_s <= OLD_SNAPSHOT_S:
-        return []
-    return [f"the snapshot is from {to_iso(estate.taken_ts)}, {age_s / 3600:.1f} h ago"]
+    if age_s > OLD_SNAPSHOT_S:
+        found.append(f"the snapshot is from {to_iso(estate.taken_ts)}, {age_s / 3600:.1f} h ago")
+    return found

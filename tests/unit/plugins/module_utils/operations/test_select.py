@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
 from ansible_collections.foresight.migration.plugins.module_utils.estate.reservation import Reservation
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
+from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey
 from ansible_collections.foresight.migration.plugins.module_utils.operations import select as select_module
 from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context
 from ansible_collections.foresight.migration.plugins.module_utils.operations.select import (
     SelectRequest,
     select_destination,
 )
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
-from ansible_collections.foresight.migration.tests.unit.stores import take_stock
+from ansible_collections.foresight.migration.tests.unit.stores import constant_forecast, take_stock
 
 
 class Site:
@@ -135,6 +138,7 @@ def test_when_nothing_fits_the_error_names_every_reason(site: Site) -> None:
         ({"weights": {"risk": "much"}}, "invalid_option"),
         ({"limits": {"cpu": 1.2}}, "invalid_option"),
         ({"limits": {"gpu": 0.5}}, "invalid_option"),
+        ({"cooldown_minutes": -1}, "invalid_option"),
         ({"window_hours": 0}, "invalid_option"),
         ({"endpoints": []}, "invalid_option"),
         ({"filter": "name =="}, "invalid_option"),
@@ -146,6 +150,49 @@ def test_when_nothing_fits_the_error_names_every_reason(site: Site) -> None:
 def test_what_cannot_be_used_is_refused_with_a_stable_code(site: Site, options: dict[str, Any], code: str) -> None:
     site.prepare()
     assert failure(site, **options).code == code
+
+
+def test_a_vm_that_the_forecast_left_out_is_refused_with_the_forecasts_own_reason(site: Site) -> None:
+    site.prepare()
+    forecasts = Workspace.open(site.store).forecasts
+    whole = forecasts.read("latest")
+    uuid = site.estate.vm_uuid("web01")
+    kept = {key.entity_id: Resources(1.0, 1000.0) for key in whole.keys if key.entity_id != uuid}
+    reason = {SeriesKey("vm", uuid, "cpu"): "no history: nothing was measured"}
+    forecasts.write("partial", replace(constant_forecast(kept, whole.origin_ts), abstained=reason))
+    error = failure(site, forecast_id="partial")
+    assert error.code == "vm_not_forecast"
+    assert "nothing was measured" in error.message
+    assert site.select("db01", forecast_id="partial")["decision"] == "move"
+
+
+def test_a_vm_just_moved_stays_as_the_record_of_migrations_tells(site: Site) -> None:
+    site.prepare()
+    now_ts = site.estate.driver().clock.now()
+    record = {"vm_uuid": site.estate.vm_uuid("web01"), "ended_ts": now_ts - 300.0}
+    Workspace.open(site.store).migrations.append(record)
+    assert site.select()["reasons"][0]["code"] == "cooldown"
+    assert site.select(cooldown_minutes=5)["decision"] == "move"
+
+
+def test_a_hostile_name_passes_through_unharmed(site: Site) -> None:
+    name = "{{ lookup('pipe','id') }}\n'\"$(id)../../" + "ü" * 200
+    site.estate.scenario["vms"][0]["name"] = name
+    site.prepare()
+    result = site.select(name, explain=True)
+    assert result["vm"]["name"] == name
+    assert all("\n" not in line for line in site.lines)
+
+
+def test_the_result_for_a_thousand_hosts_stays_small(site: Site) -> None:
+    hosts = site.estate.scenario["hosts"]
+    hosts.append({**hosts[0], "name": "spare{n}", "count": 600})
+    hosts.append({**hosts[0], "name": "broken{n}", "count": 400, "state": "maintenance"})
+    site.prepare()
+    result = site.select()
+    assert result["counts"]["rejected"] == 400
+    assert result["rejected_by_reason"] == {"host_not_up": 400}
+    assert (len(result["ranking"]), len(result["rejected"])) == (10, 25)
 
 
 def test_a_forecast_that_has_run_out_is_refused(site: Site) -> None:
