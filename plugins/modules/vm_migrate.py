@@ -124,8 +124,8 @@ options:
     description:
       - Where to ask the VM's application during the move, as C(tcp://host:port), C(http://host/path) or
         C(https://host/path), five times a second. Only that it answers counts, and how fast.
-      - The transfer backs off while the answer takes longer than O(sla.max_latency_ms), and the downtime is measured as
-        the longest time without an answer.
+      - The transfer backs off while the answer takes longer than O(sla.max_latency_ms). The longest time without an
+        answer is in the result.
     type: str
   driver_options:
     description: Options for the endpoint's driver, as its own page in C(docs/) names them.
@@ -213,7 +213,8 @@ predicted:
   type: dict
 actual:
   description:
-    - What was measured, with C(duration_s), C(transferred_mib), C(downtime_ms), C(downtime_measured_by) and C(rounds).
+    - What was measured, with C(duration_s), C(transferred_mib), C(downtime_ms), C(downtime_measured_by),
+      C(application_silence_ms) and C(rounds).
     - A figure that nobody measured is null. The configured downtime is never quoted.
   returned: when a move was carried out
   type: dict

@@ -71,9 +71,8 @@ def find_vm(fleet: Fleet, estate: Estate, wanted: str, endpoint: str | None, res
     """
     uuid = _identify(estate, wanted, endpoint, reserved_uuid)
     sightings, _errors = fleet.locate(uuid)
-    running = sorted(
-        {f"{name}/{seen.host_id}" for name, all_seen in sightings.items() for seen in all_seen if seen.active}
-    )
+    active = [(f"{name}/{seen.host_id}", seen) for name, where in sightings.items() for seen in where if seen.active]
+    running = sorted({key for key, seen in active if seen.power_state == "running"} or {key for key, _seen in active})
     if len(running) > 1:
         raise VmOnTwoHosts(
             f"VM {uuid} is said to run on {' and on '.join(running)}",

@@ -13,10 +13,11 @@ from ..errors import ForesightError
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import Resources
-from ..hypervisors.protocol import Driver, Hold, Job, Progress
+from ..hypervisors.protocol import Driver, Hold, HoldRefused, Job, Progress
 from ..reservations.claims import ClaimRequest
 from ..reservations.host_calendar import is_lapsed
 from ..reservations.ledger import Ledger
+from ..reservations.ledger_errors import ClaimRefused
 from . import guard
 from .guard import Action
 from .guard_state import Ladder, Observations
@@ -46,6 +47,7 @@ class Ending:
     """How the job ended as its source tells it. ``aborted_for`` is the guard's action if it was aborted by us.
 
     ``last`` is the last progress that was seen before the end, for figures that platforms drop afterwards.
+    ``blind``: the source did not answer for too long; ``handed_over``: the VM was seen in post-copy.
     """
 
     final: Progress | None
@@ -53,6 +55,7 @@ class Ending:
     reservation: Reservation | None
     aborted_for: Action | None = None
     blind: bool = False
+    handed_over: bool = False
 
 
 class Follower:
@@ -86,6 +89,7 @@ class Follower:
         self._aborted_for: Action | None = None
         self._abort_attempts = 0
         self._given_mib = 0.0
+        self._unseen: set[tuple[str, str]] = set()
         self._last: Progress | None = None
 
     def follow(self, job: Job, ladder: Ladder) -> Ending:
@@ -96,17 +100,23 @@ class Follower:
                 progress = self._source.progress(job)
             except ForesightError as error:
                 if self._clock.now() - answered_ts > BLIND_LIMIT_S:
-                    return self._ending(None, blind=True)
-                self._note("unseen", f"the source does not tell how far the move is: {error.message}", {})
+                    return self._ending(None, ladder, blind=True)
+                self._unanswered("the source does not tell how far the move is", error)
             else:
                 answered_ts = self._clock.now()
                 if progress.finished:
-                    return self._ending(progress)
+                    return self._ending(progress, ladder)
                 ladder = self._one_look(job, progress, ladder)
             self._clock.sleep(LOOK_INTERVAL_S)
 
-    def _ending(self, final: Progress | None, blind: bool = False) -> Ending:
-        return Ending(final, self._last, self._reservation, self._aborted_for, blind)
+    def _ending(self, final: Progress | None, ladder: Ladder, blind: bool = False) -> Ending:
+        return Ending(final, self._last, self._reservation, self._aborted_for, blind, ladder.post_copy)
+
+    def _unanswered(self, what: str, error: ForesightError) -> None:
+        """Note that somebody did not answer, once for each kind of trouble."""
+        if (what, error.code) not in self._unseen:
+            self._unseen.add((what, error.code))
+            self._note("unseen", f"{what}: {error.message}", {"code": error.code})
 
     def _one_look(self, job: Job, progress: Progress, ladder: Ladder) -> Ladder:
         now_ts = self._clock.now()
@@ -148,7 +158,7 @@ class Follower:
             self._vm_used = self._source.observe_vm(self._move.vm.uuid)
         except ForesightError as error:
             self._vm_used = None
-            self._note("unseen", f"the source does not tell what the VM uses: {error.message}", {})
+            self._unanswered("the source does not tell what the VM uses", error)
         if self._reservation is not None:
             self._look_up(self._reservation, now_ts)
 
@@ -162,14 +172,14 @@ class Follower:
         try:
             self._destination.give_way(held.reservation_id, arrived_mib)
         except ForesightError as error:
-            self._note("refused", f"the hold on the destination did not give way: {error.message}", {})
+            self._unanswered("the hold on the destination did not give way", error)
 
     def _look_up(self, held: Reservation, now_ts: float) -> None:
         """Ask the ledger whether the reservation still holds."""
         try:
             held = self._ledger.get(held.reservation_id)
         except ForesightError as error:
-            self._note("unseen", f"the ledger does not answer: {error.message}", {})
+            self._unanswered("the ledger does not answer", error)
             return
         self._reservation = held
         if is_lapsed(held, now_ts):
@@ -183,6 +193,8 @@ class Follower:
         except ForesightError as error:
             self._note("refused", f"{action.kind} ({action.code}): {error.message}", {"code": error.code})
             self._abort_attempts += action.kind == "abort"
+            if action.kind == "grow" and not isinstance(error, ClaimRefused | HoldRefused):
+                return replace(ladder, deferred_ts=now_ts)
             return guard.after_refusal(ladder, action, now_ts)
         self._note(action.kind, action.reason, {"code": action.code})
         return guard.after(ladder, action, now_ts)

@@ -35,6 +35,8 @@ GIVE_UP_THROTTLED_S = 300.0
 STALL_LIMIT_S = 60.0
 #: The same while the platform still prepares the move; it may queue it behind others.
 START_LIMIT_S = 300.0
+#: Seconds until a ledger that failed is asked for the same again.
+DEFER_S = 10.0
 #: Seconds between attempts to resume a broken post-copy.
 RECOVER_INTERVAL_S = 10.0
 #: Seconds that a violated latency limit may last at the lowest bandwidth.
@@ -114,6 +116,8 @@ def _resume(look: _Look) -> Action | None:
 def _keep_lease(look: _Look) -> Action | None:
     if look.seen.lease_left_s is None or look.seen.lease_left_s >= RENEW_SHARE * look.seen.lease_ttl_s:
         return None
+    if look.seen.now_ts - look.seen.ladder.deferred_ts < DEFER_S:
+        return None
     return Action("renew", "lease_ends", f"the reservation's lease ends in {look.seen.lease_left_s:.0f} s")
 
 
@@ -145,6 +149,8 @@ def _stall(look: _Look) -> Action | None:
 
 def _outgrown(look: _Look) -> Action | None:
     if look.seen.vm_used is None or look.seen.reserved is None:
+        return None
+    if look.seen.now_ts - look.seen.ladder.deferred_ts < DEFER_S:
         return None
     reserved, used = look.seen.reserved, look.seen.vm_used
     outgrown = [r for r in RESOURCES if reserved[r] > 0 and used[r] > reserved[r] * OUTGROWN_FACTOR]
@@ -374,6 +380,8 @@ def after_refusal(ladder: Ladder, action: Action, now_ts: float) -> Ladder:
         return replace(ladder, can_post_copy=False)
     if action.kind == "grow":
         return replace(ladder, growth_refused=action.amount)
+    if action.kind == "renew":
+        return replace(ladder, deferred_ts=now_ts)
     if action.kind != "tune":
         return ladder
     tuning = action.tuning

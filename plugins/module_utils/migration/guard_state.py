@@ -21,7 +21,7 @@ class Ladder:
     ``max_downtime_ms`` is set now and may rise to ``downtime_ceiling_ms``. ``moved`` is how much had been sent (MiB, or
     percent where only that is told) when it last grew, at ``moved_ts``. The ``can_*`` say which means the platform has
     and the user allows; ``post_copy_planned`` that the strategy counts on it. Times are Unix seconds of the estate's
-    clock.
+    clock; at ``deferred_ts`` the ledger last failed to renew or to grow the reservation.
     """
 
     cap_mib_s: float
@@ -46,6 +46,7 @@ class Ladder:
     strained_ts: float | None = None
     calm_since_ts: float = 0.0
     growth_refused: Resources | None = None
+    deferred_ts: float = float("-inf")
 
     @property
     def backed_off(self) -> bool:

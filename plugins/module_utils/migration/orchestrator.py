@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..clock import Clock, to_iso
@@ -29,7 +29,7 @@ from .move import Move, Timeline
 from .planning import Plan, ladder_for, make_plan, measure_basis
 from .progress_line import shown_name
 from .settlement import Settlement, settle_arrival, settle_return
-from .verification import Place, Verdict, verify
+from .verification import Place, Verdict, look, verify
 
 #: After a start that came back with an error: how long, and how often, a job is looked for all the same, seconds.
 FLIGHT_LIMIT_S = 3.0
@@ -38,7 +38,10 @@ FLIGHT_INTERVAL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A VM that has arrived. ``adopted``: the move had been started before; ``final`` is the job's last word."""
+    """A VM that has arrived. ``adopted``: the move had been started before; ``final`` is the job's last word.
+
+    ``silence_ms`` is the longest time for which the application did not answer, where it was asked.
+    """
 
     adopted: bool
     final: Progress | None
@@ -48,6 +51,7 @@ class Moved:
     settlement: Settlement | None
     downtime_ms: float | None
     downtime_by: str | None
+    silence_ms: float | None
     ended_ts: float
     timeline: Timeline
 
@@ -94,6 +98,10 @@ class Orchestrator:
         if flight is not None:
             return self._adopt(move, flight), None
         plan = self.plan(move)
+        if plan.forbidding:
+            overtaken = self._overtaken(move)
+            if overtaken is not None:
+                return overtaken, None
         order, ladder = required(plan)
         self._note("planned", plan.choice.why, {"basis": plan.basis.as_dict()})
         self._renew_lease(move)
@@ -117,6 +125,23 @@ class Orchestrator:
         basis = measure_basis(move, self._fleet, measure=False)
         ladder = ladder_for(move, basis, source.capabilities(), self._clock.now())
         return self._see_to_the_end(move, flight.job, ladder, adopted=True)
+
+    def _overtaken(self, move: Move) -> Moved | None:
+        """See to the end what a parallel run has begun, or has finished, while this one was checking; None: nothing."""
+        flight = self._look_for_flight(move)
+        if flight is not None:
+            return self._adopt(move, flight)
+        if look(move.vm.uuid, *self._ends(move)).verdict != "arrived":
+            return None
+        ending = Ending(None, None, move.reservation)
+        return self._conclude(move, ending, self._clock.now(), None, adopted=True)
+
+    def _ends(self, move: Move) -> tuple[Place, Place]:
+        """Return source and destination."""
+        return (
+            Place(self._fleet.driver(move.source.endpoint), move.source.host_id),
+            Place(self._fleet.driver(move.destination.endpoint), move.destination.host_id),
+        )
 
     def _after_failed_start(self, move: Move, error: ForesightError) -> Moved:
         """Find out what an order that came back with an error has done: it may run, ours or a parallel run's."""
@@ -155,13 +180,10 @@ class Orchestrator:
     ) -> Moved:
         """Establish where the VM is, and settle accordingly."""
         ended_ts = self._clock.now()
-        verdict = verify(
-            move.vm.uuid,
-            Place(self._fleet.driver(move.source.endpoint), move.source.host_id),
-            Place(self._fleet.driver(move.destination.endpoint), move.destination.host_id),
-            self._clock,
-        )
+        verdict = verify(move.vm.uuid, *self._ends(move), self._clock)
         self._note("verified", verdict.verdict, {"evidence": list(verdict.evidence)})
+        if verdict.verdict == "arrived" and ending.blind and ending.handed_over:
+            verdict = replace(verdict, verdict="unknown")  # it runs there, perhaps with part of its memory still here
         if verdict.verdict != "arrived":
             raise self._not_arrived(move, ending, verdict)
         settlement = None if ending.reservation is None else self._settle_arrival(move, ending.reservation)
@@ -176,6 +198,7 @@ class Orchestrator:
             settlement=settlement,
             downtime_ms=downtime_ms,
             downtime_by=downtime_by,
+            silence_ms=silence_ms,
             ended_ts=ended_ts,
             timeline=self.timeline,
         )
@@ -315,8 +338,6 @@ def _cause(ending: Ending) -> tuple[str, str]:
 
 def _downtime(ending: Ending, silence_ms: float | None) -> tuple[float | None, str | None]:
     """Return the measured downtime, ms, and who measured it; never the configured one."""
-    if silence_ms is not None:
-        return silence_ms, "probe"
     if ending.final is not None and ending.final.downtime_ms is not None:
         return ending.final.downtime_ms, "platform"
-    return None, None
+    return (None, None) if silence_ms is None else (silence_ms, "probe")

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ..errors import ForesightError
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import Capabilities, Job, MoveOrder, Tuning
+from ..hypervisors.protocol import Capabilities, DirtyRate, Driver, MoveOrder, Tuning
 from ..placement.link import bandwidth_mib_s
 from ..placement.migration_cost import (
     DEFAULT_SWITCHOVER_MS,
@@ -36,12 +36,16 @@ LEAST_DOWNTIME_MS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What the prediction rests on; the methods say ``measured``, ``platform`` or ``assumed``."""
+    """What the prediction rests on; the methods say ``measured``, ``platform`` or ``assumed``.
+
+    ``problem`` says why the dirty rate could not be measured although the platform should be able to.
+    """
 
     demand: MigrationDemand
     link_mib_s: float
     dirty_method: str
     link_method: str
+    problem: str = ""
 
     def as_dict(self) -> dict[str, float | str | None]:
         """Return the figures JSON-able."""
@@ -71,7 +75,7 @@ class Plan:
         return tuple(check for check in self.checks if check.forbids)
 
 
-def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float, job: Job | None = None) -> Plan:
+def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float) -> Plan:
     """Make every check and choose the strategy; nothing is changed anywhere.
 
     A check that cannot be made counts as failed. Raises what connecting to either endpoint raises.
@@ -81,7 +85,6 @@ def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float, job: Job 
     checks = [
         *precheck.check_vm(move),
         *precheck.check_destination(move),
-        *precheck.check_idle(job),
         *precheck.check_window(move, now_ts),
         *precheck.check_reservation(move, now_ts),
         *precheck.check_enforcement(move, _or_error(destination.list_holds)),
@@ -97,6 +100,7 @@ def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float, job: Job 
     order = order_for(move, choice, basis, able)
     checks += precheck.attempt("preflight", lambda: precheck.check_preflight(move, fleet, order or plain_order(move)))
     checks += precheck.check_duration(move, choice, now_ts)
+    checks += precheck.check_basis(basis.problem)
     ladder = ladder_for(move, basis, able, now_ts, choice.strategy, order) if order is not None else None
     return Plan(tuple(checks), choice, basis, order, ladder)
 
@@ -106,16 +110,16 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
 
     ``measure=False`` leaves out the measurement, which would disturb a move in flight.
     """
-    source = fleet.driver(move.source.endpoint)
     terms = move.terms
     told = memory_activity(move.vm)
-    dirty_mib_s, method = told.dirty_mib_s, told.method
+    dirty_mib_s, method, problem = told.dirty_mib_s, told.method, ""
     working_set_mib: float | None = told.working_set_mib
-    if measure and terms.dirty_rate_s > 0 and source.capabilities().dirty_rate and move.vm.power_state == "running":
-        measured = source.measure_dirty_rate(move.vm.uuid, terms.dirty_rate_s)
-        if measured is not None:
-            dirty_mib_s, method = measured.dirty_mib_s, f"measured ({measured.method})"
-            working_set_mib = measured.working_set_mib  # None: larger than could be seen, so all of the memory
+    measured = _or_error(lambda: _measured(fleet.driver(move.source.endpoint), move)) if measure else None
+    if isinstance(measured, ForesightError):
+        problem = measured.message
+    elif measured is not None:
+        dirty_mib_s, method = measured.dirty_mib_s, f"measured ({measured.method})"
+        working_set_mib = measured.working_set_mib  # None: larger than could be seen, so all of the memory
     link_mib_s = bandwidth_mib_s(move.source, move.destination)
     told_links = all(host.migration_link_mbit_s for host in (move.source, move.destination))
     demand = MigrationDemand(
@@ -126,7 +130,15 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
         switchover_mib_s=link_mib_s,
         max_downtime_ms=downtime_ceiling(terms.sla, DEFAULT_SWITCHOVER_MS, DOWNTIME_WITHOUT_SLA_MS),
     )
-    return Basis(demand, link_mib_s, method, "platform" if told_links else "assumed")
+    return Basis(demand, link_mib_s, method, "platform" if told_links else "assumed", problem)
+
+
+def _measured(source: Driver, move: Move) -> DirtyRate | None:
+    """Have the dirty rate measured where that is wanted and possible."""
+    wanted_s = move.terms.dirty_rate_s
+    if wanted_s <= 0 or move.vm.power_state != "running" or not source.capabilities().dirty_rate:
+        return None
+    return source.measure_dirty_rate(move.vm.uuid, wanted_s)
 
 
 def plain_order(move: Move) -> MoveOrder:
@@ -187,6 +199,7 @@ def ladder_for(
         can_post_copy=able.post_copy and "post_copy" in means,
         post_copy_planned=strategy is not None and strategy.post_copy,
         throttled=order is not None and order.auto_converge,
+        post_copy=move.vm.host_key == move.destination.key,
         moved_ts=now_ts,
         tuned_ts=now_ts,
         calm_since_ts=now_ts,

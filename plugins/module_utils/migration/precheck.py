@@ -11,7 +11,7 @@ from ..errors import ForesightError
 from ..estate.reservation import Reservation
 from ..estate.resources import FIELD_OF, RESOURCES, UNITS
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import Hold, Job, MoveOrder
+from ..hypervisors.protocol import Hold, MoveOrder
 from ..reservations.host_calendar import is_lapsed
 from ..reservations.ledger import Ledger
 from .move import Check, Move
@@ -152,11 +152,9 @@ def check_room(move: Move, ledger: Ledger, now_ts: float) -> list[Check]:
     ]
 
 
-def check_idle(job: Job | None) -> list[Check]:
-    """Check that nothing else is moving the VM."""
-    if job is None:
-        return [Check("vm_not_busy", True, "no migration of the VM is in flight")]
-    return [Check("vm_not_busy", False, f"it is being moved to {job.destination_host_id}")]
+def check_basis(problem: str) -> list[Check]:
+    """Return a warning when the dirty rate could not be measured."""
+    return [Check("dirty_rate_measured", False, problem, blocking=False)] if problem else []
 
 
 def check_preflight(move: Move, fleet: Fleet, order: MoveOrder) -> list[Check]:

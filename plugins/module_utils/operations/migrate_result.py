@@ -73,6 +73,7 @@ def actual(arrived: Moved) -> dict[str, Any]:
         "transferred_mib": figures.transferred_mib if figures is not None else None,
         "downtime_ms": arrived.downtime_ms,
         "downtime_measured_by": arrived.downtime_by,
+        "application_silence_ms": arrived.silence_ms,
         "rounds": figures.iteration if figures is not None else None,
     }
 
