@@ -85,18 +85,32 @@ options:
     type: bool
     default: false
   windows:
-    description: Times in which a move may start. Without it, a move may start at any time.
+    description:
+      - Times in which a move may start. Without it, a move may start at any time.
+      - Each is either O(windows[].start) and O(windows[].end), or O(windows[].dtstart) and O(windows[].duration_hours),
+        which recur by O(windows[].rrule).
     type: list
     elements: dict
     suboptions:
       start:
         description: The beginning, as ISO 8601, taken as UTC unless it has an offset.
         type: str
-        required: true
       end:
         description: The end, as ISO 8601, taken as UTC unless it has an offset.
         type: str
-        required: true
+      dtstart:
+        description: The beginning of the first window, as ISO 8601, local to O(windows[].timezone).
+        type: str
+      duration_hours:
+        description: How long each window is.
+        type: float
+      rrule:
+        description: How it recurs, as in RFC 5545, for example C(FREQ=WEEKLY;BYDAY=SA,SU). Without it there is one.
+        type: str
+      timezone:
+        description: The time zone of O(windows[].dtstart), as an IANA name.
+        type: str
+        default: UTC
   limits:
     description: How many migrations may run at once. Counted are those of VMs that hold an active reservation.
     type: dict
@@ -164,8 +178,10 @@ EXAMPLES = r"""
       max_latency_ms: 20
       max_downtime_ms: 200
     windows:
-      - start: 2026-03-02T22:00:00+01:00
-        end: 2026-03-03T04:00:00+01:00
+      - dtstart: 2026-03-02T22:00:00
+        duration_hours: 6
+        rrule: FREQ=DAILY
+        timezone: Europe/Berlin
 """
 
 RETURN = r"""
@@ -275,7 +291,14 @@ OPTIONS = {
     "windows": {
         "type": "list",
         "elements": "dict",
-        "options": {"start": {"type": "str", "required": True}, "end": {"type": "str", "required": True}},
+        "options": {
+            "start": {"type": "str"},
+            "end": {"type": "str"},
+            "dtstart": {"type": "str"},
+            "duration_hours": {"type": "float"},
+            "rrule": {"type": "str"},
+            "timezone": {"type": "str", "default": "UTC"},
+        },
     },
     "limits": {
         "type": "dict",

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..clock import from_iso
 from ..errors import ForesightError, InvalidOption
 from ..estate.nouns import Host
 from ..estate.reservation import Reservation
@@ -27,6 +26,7 @@ from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .migrate_outlook import activity_ahead, destination_room, remaining_need
 from .migrate_result import already_there, in_flight, migration_record, moved, would_move
+from .migrate_windows import windows_from
 
 #: Who the ledger's audit trail names.
 ACTOR = "vm_migrate"
@@ -37,7 +37,7 @@ class MigrateRequest:
     """The options of vm_migrate.
 
     ``reservation_id`` or ``destination`` says where to; without either, the VM's one active reservation does.
-    ``means`` are names of `strategy.MEANS`. ``windows`` hold ``start`` and ``end`` in ISO 8601.
+    ``means`` are names of `strategy.MEANS`, ``windows`` as `windows_from` takes them.
     """
 
     endpoints: Sequence[Mapping[str, Any]]
@@ -53,7 +53,7 @@ class MigrateRequest:
     means: Sequence[str] = tuple(sorted(DEFAULT_MEANS))
     bandwidth_mib_s: float | None = None
     storage_copy: bool = False
-    windows: Sequence[Mapping[str, str]] | None = None
+    windows: Sequence[Mapping[str, Any]] | None = None
     limits: Mapping[str, int | None] = field(default_factory=dict)
     lease_minutes: float = 30.0
     dirty_rate_s: float = 2.0
@@ -67,13 +67,13 @@ def migrate_vm(request: MigrateRequest, context: Context) -> Outcome:
     In check mode all checks are made and the strategy is chosen; nothing is changed. Raises the errors of
     `Orchestrator.run`, of finding the VM, and of the store, the ledger and the endpoints.
     """
-    terms = _terms(request)
     if request.latency_url is not None:
         parse_target(request.latency_url)
     workspace = Workspace.open(request.store, writable=not context.check_mode)
     url = ledger_url(request.ledger, request.store)
     with Fleet(request.endpoints) as fleet, open_ledger(url, actor=ACTOR, writable=not context.check_mode) as ledger:
         clock = fleet.clock
+        terms = _terms(request, clock.now())
         reservation = ledger.get(request.reservation_id) if request.reservation_id is not None else None
         estate = take_inventory(fleet, clock.now())
         found = find_vm(fleet, estate, request.vm, request.vm_endpoint, reservation.vm_uuid if reservation else None)
@@ -189,7 +189,7 @@ def _move(
     )
 
 
-def _terms(request: MigrateRequest) -> Terms:
+def _terms(request: MigrateRequest, now_ts: float) -> Terms:
     """Return the terms of the request; raises `InvalidOption` for what cannot be meant."""
     unknown = sorted(set(request.means) - set(MEANS))
     if unknown:
@@ -206,19 +206,12 @@ def _terms(request: MigrateRequest) -> Terms:
         means=frozenset(request.means),
         bandwidth_mib_s=request.bandwidth_mib_s,
         storage_copy=request.storage_copy,
-        windows=None if request.windows is None else tuple(_window(window) for window in request.windows),
+        windows=windows_from(request.windows, now_ts),
         limits=Limits(**dict(request.limits)),
         lease_ttl_s=request.lease_minutes * 60.0,
         dirty_rate_s=request.dirty_rate_s,
         options=request.driver_options,
     )
-
-
-def _window(window: Mapping[str, str]) -> tuple[float, float]:
-    start, end = from_iso(window["start"], "windows.start"), from_iso(window["end"], "windows.end")
-    if end <= start:
-        raise InvalidOption("windows", f"{window['end']} is not after {window['start']}")
-    return start, end
 
 
 def _unreachable(estate: Estate) -> tuple[str, ...]:
