@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Measured:
     """One move. ``predicted_s`` and ``predicted_mib`` are there for our own moves."""
 
     duration_s: float
-    transferred_mib: float
+    transferred_mib: float | None
     silent_ms: float
     predicted_s: float | None = None
     predicted_mib: float | None = None
@@ -107,7 +107,8 @@ class Bench:
         connection = libvirt.open(target.uri)
         stats = connection.lookupByUUIDString(spec.uuid).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
         connection.close()
-        return Measured(took_s, stats["data_processed"] / MIB, self._silence(spec, since))
+        sent = stats.get("data_processed")  # the destination does not always keep it
+        return Measured(took_s, None if sent is None else sent / MIB, self._silence(spec, since))
 
     def ours(self, spec: GuestSpec, *means: str) -> Measured | None:
         """Move by vm_migrate's operation, with a reservation; None when it refuses or fails."""
@@ -149,7 +150,7 @@ class Bench:
         return results
 
 
-def row(workload: str, way: str, results: Iterable[Measured | None]) -> str:
+def row(workload: str, way: str, results: Sequence[Measured | None]) -> str:
     """Return one line of the table."""
     ended = [result for result in results if result is not None]
     if not ended:
@@ -159,17 +160,24 @@ def row(workload: str, way: str, results: Iterable[Measured | None]) -> str:
         known = [number for result in ended if (number := value(result)) is not None]
         return statistics.median(known) if known else None
 
-    figures = [
-        f"{middle(lambda r: r.duration_s):.1f} s",
-        f"{middle(lambda r: r.transferred_mib):.0f} MiB",
-        f"{middle(lambda r: r.silent_ms):.0f} ms",
-    ]
-    for predicted, actual in (
-        (middle(lambda r: r.predicted_s), middle(lambda r: r.duration_s)),
-        (middle(lambda r: r.predicted_mib), middle(lambda r: r.transferred_mib)),
-    ):
-        figures.append(f"{predicted / actual:.2f}" if predicted is not None and actual else "")
-    return f"| {workload} | {way}{f' ({ended[0].how})' if ended[0].how else ''} | {' | '.join(figures)} |"
+    def ratio(over: Callable[[Measured], float | None], under: Callable[[Measured], float | None]) -> str:
+        above, below = middle(over), middle(under)
+        return f"{above / below:.2f}" if above is not None and below else ""
+
+    def figure(value: Callable[[Measured], float | None], form: str) -> str:
+        number = middle(value)
+        return "" if number is None else form.format(number)
+
+    figures = (
+        figure(lambda r: r.duration_s, "{:.1f} s"),
+        figure(lambda r: r.transferred_mib, "{:.0f} MiB"),
+        figure(lambda r: r.silent_ms, "{:.0f} ms"),
+        ratio(lambda r: r.predicted_s, lambda r: r.duration_s),
+        ratio(lambda r: r.predicted_mib, lambda r: r.transferred_mib),
+    )
+    how = f" ({ended[0].how})" if ended[0].how else ""
+    missed = len(results) - len(ended)
+    return f"| {workload} | {way}{how}{f', {missed} did not end' if missed else ''} | {' | '.join(figures)} |"
 
 
 def main() -> int:
@@ -178,6 +186,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     lab = Lab("bench", host_memory_mib=1024)
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
     try:
         lab.up()
         for host in lab.hosts[:2]:

@@ -40,6 +40,7 @@ def test_inventory_shows_the_host_and_its_guest(site: Site) -> None:
     assert vm.allocated == Resources(cpu_cores=1.0, memory_mib=160.0)
     assert vm.networks == ("br0",)
     assert vm.pinned_by == ()
+    assert 40 < vm.facts["resident_mib"] < 150
 
 
 def test_rates_follow_what_the_guest_does(site: Site) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...estate.nouns import Vm
 from ...estate.resources import Resources
 from ...libraries import library
 from ..protocol import (
@@ -105,9 +106,16 @@ class LibvirtDriver(Driver):
         usage = self._usage_since(before, MIN_INTERVAL_S)
         return Inventory(
             hosts=(replace(host, used=as_resources(usage.host)),),
-            vms=tuple(replace(vm, used=_vm_used(usage, vm.uuid)) for vm in vms),
+            vms=tuple(self._with_use(vm, usage) for vm in vms),
             warnings=facts.warnings,
         )
+
+    def _with_use(self, vm: Vm, usage: Usage) -> Vm:
+        """Return the VM with what it uses, and with what a migration has to send of its memory: not unused pages."""
+        counters = self._counters.vms.get(vm.uuid) if self._counters is not None else None
+        occupied_mib = None if counters is None else counters.occupied_mib
+        facts = vm.facts if occupied_mib is None else {**vm.facts, "resident_mib": occupied_mib}
+        return replace(vm, used=_vm_used(usage, vm.uuid), facts=facts)
 
     def read(self, previous: Mapping[str, Any]) -> Reading:
         """Return the use since the previous reading; without one, over a short time from now."""

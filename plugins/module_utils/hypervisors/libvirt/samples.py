@@ -33,7 +33,8 @@ MAX_INTERVAL_S = 3600.0
 class VmCounters:
     """Running totals of one VM since it started on this host: CPU nanoseconds, bytes, and disk requests.
 
-    ``resident_mib`` is the memory its QEMU process holds now (None: not told).
+    ``resident_mib`` is the memory its QEMU process holds now, ``occupied_mib`` its memory less what the guest calls
+    unused (None: not told).
     """
 
     cpu_ns: int | None
@@ -41,6 +42,7 @@ class VmCounters:
     disk_bytes: int | None
     disk_requests: int | None
     resident_mib: float | None = None
+    occupied_mib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,14 @@ def used_memory_mib(memory: Mapping[str, int]) -> float:
 
 
 def _vm_counters(stats: Mapping[str, Any]) -> VmCounters:
-    resident_kib = stats.get("balloon.rss")
+    resident_kib, unused_kib = stats.get("balloon.rss"), stats.get("balloon.unused")
     return VmCounters(
         cpu_ns=stats.get("cpu.time"),
         network_bytes=_total(stats, "net", ("rx.bytes", "tx.bytes")),
         disk_bytes=_total(stats, "block", ("rd.bytes", "wr.bytes")),
         disk_requests=_total(stats, "block", ("rd.reqs", "wr.reqs")),
         resident_mib=None if resident_kib is None else resident_kib / KIB_PER_MIB,
+        occupied_mib=None if unused_kib is None else (stats["balloon.current"] - unused_kib) / KIB_PER_MIB,
     )
 
 
