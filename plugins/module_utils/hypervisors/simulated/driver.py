@@ -35,6 +35,7 @@ from ..protocol import (
 from . import checks, describe, holds, measurement
 from .clock import ClockReading, EstateClock
 from .demand import Demand
+from .dirtying import mean_burst
 from .faults import read_fault
 from .fields import Fields
 from .mover import Move, Mover, traffic_mbit_s
@@ -279,7 +280,8 @@ class SimulatedDriver(Driver):
                 return None
             cpu, memory = world.service(moment, moment.now_ts).served[number, :2, 0].tolist()
             vm = world.vms[number]
-            return DirtyRate(cpu * vm.dirty_mib_s_per_core, memory * vm.working_set_fraction, "simulated")
+            bursts = mean_burst(vm, moment.now_ts - seconds, moment.now_ts)
+            return DirtyRate(cpu * vm.dirty_mib_s_per_core * bursts, memory * vm.working_set_fraction, "simulated")
 
     # holds
 

@@ -8,16 +8,19 @@ from collections.abc import Hashable, Mapping, Sequence
 
 #: Mbit in a MiB.
 MBIT_PER_MIB = 8 * 1024 * 1024 / 1e6
+#: Share of an Ethernet link's rate that is left for data: 1,448 bytes of TCP payload (with time stamps) in the 1,538
+#: that a full frame takes on the wire, preamble and gap included.
+PAYLOAD_SHARE = 1448 / 1538
 
 
-def mib_s(mbit_s: float) -> float:
-    """Return a rate in MiB/s."""
-    return mbit_s / MBIT_PER_MIB
+def payload_mib_s(link_mbit_s: float) -> float:
+    """Return how much data a link carries, MiB/s."""
+    return link_mbit_s * PAYLOAD_SHARE / MBIT_PER_MIB
 
 
-def mbit_s(rate_mib_s: float) -> float:
-    """Return a rate in Mbit/s."""
-    return rate_mib_s * MBIT_PER_MIB
+def load_mbit_s(data_mib_s: float) -> float:
+    """Return how much of a link that much data takes, Mbit/s."""
+    return data_mib_s * MBIT_PER_MIB / PAYLOAD_SHARE
 
 
 def fair_shares(

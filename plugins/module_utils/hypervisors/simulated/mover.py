@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from ...estate.resources import RESOURCES
 from ...libraries import library
 from . import precopy
+from .dirtying import BURST_S, burst
 from .faults import LiveFault
-from .links import MBIT_PER_MIB, fair_shares, mib_s
+from .links import fair_shares, load_mbit_s, payload_mib_s
 from .precopy import Precopy, Rates
 from .traces import STEP_S
 from .world import Moment, World
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 else:
     np = library("numpy")
 
@@ -119,6 +121,8 @@ class Mover:
             if edge is not None and edge > ts + SAME_TIME_S
         ]
         for move, rate in zip(active, rates, strict=True):
+            if self._world.vms[self._world.vm_number[move.vm_uuid]].dirty_burstiness:
+                waits.append(BURST_S - ts % BURST_S)
             if not move.stalled:
                 waits.append(precopy.seconds_to_event(move.copy, rate))
             elif move.stalled_until_ts is not None:
@@ -135,17 +139,17 @@ class Mover:
             return []
         service = self._world.service(moment, ts)
         capacity: dict[Any, float] = {
-            ("link", name): mib_s(limit) for name, limit in self._world.scenario.links.items()
+            ("link", name): payload_mib_s(limit) for name, limit in self._world.scenario.links.items()
         }
         for number, host in enumerate(self._world.hosts):
             link = host.migration_link_mbit_s
             busy = float(service.used[number, _NETWORK, 0]) if host.migration_shares_vm_network else 0.0
-            capacity["host", host.host_id] = mib_s(max(LEAST_LINK_SHARE * link, link - busy))
+            capacity["host", host.host_id] = payload_mib_s(max(LEAST_LINK_SHARE * link, link - busy))
         routes = [self._route(move) for move in active]
         wire = fair_shares(
             {link: capacity[link] for route in routes for link in route}, routes, [_limit(move) for move in active]
         )
-        return [self._rate(move, rate, service.served) for move, rate in zip(active, wire, strict=True)]
+        return [self._rate(move, rate, service.served, ts) for move, rate in zip(active, wire, strict=True)]
 
     def _route(self, move: Move) -> list[tuple[str, str]]:
         """Return the links a move crosses: both hosts' own, and every shared one that only one of them is behind."""
@@ -153,7 +157,7 @@ class Mover:
         crossed = set(ends[0].links) ^ set(ends[1].links)
         return [("host", end.host_id) for end in ends] + [("link", name) for name in sorted(crossed)]
 
-    def _rate(self, move: Move, wire_mib_s: float, served: np.ndarray[Any, Any]) -> Rates:
+    def _rate(self, move: Move, wire_mib_s: float, served: NDArray[np.float64], ts: float) -> Rates:
         number = self._world.vm_number[move.vm_uuid]
         vm = self._world.vms[number]
         gain = 1.0 / vm.compressed_fraction if move.compression else 1.0
@@ -161,7 +165,7 @@ class Mover:
         rate = Rates(
             memory_mib_s=wire_mib_s * gain,
             wire_mib_s=wire_mib_s,
-            dirty_mib_s=busy_cores * vm.dirty_mib_s_per_core,
+            dirty_mib_s=busy_cores * vm.dirty_mib_s_per_core * burst(vm, ts),
             working_set_mib=float(served[number, _MEMORY, 0]) * vm.working_set_fraction,
         )
         move.rate_mib_s = wire_mib_s if move.copy.phase in ("precopy", "postcopy") else 0.0
@@ -242,7 +246,7 @@ class Mover:
 
 def traffic_mbit_s(move: Move) -> float:
     """Return what a move takes of both hosts' networks right now, Mbit/s."""
-    return move.rate_mib_s * MBIT_PER_MIB if move.active and not move.stalled else 0.0
+    return load_mbit_s(move.rate_mib_s) if move.active and not move.stalled else 0.0
 
 
 def _limit(move: Move) -> float:

@@ -102,6 +102,7 @@ class SimulatedVm:
     came_ts: float = 0.0
     dirty_mib_s_per_core: float = DEFAULT_DIRTY_MIB_S_PER_CORE
     working_set_fraction: float = DEFAULT_WORKING_SET_FRACTION
+    dirty_burstiness: float = 0.0
     compressed_fraction: float = DEFAULT_COMPRESSED_FRACTION
 
 
@@ -289,6 +290,7 @@ def _vms(item: Fields, hosts: Sequence[SimulatedHost]) -> list[SimulatedVm]:
         "working_set_fraction": item.number(
             "working_set_fraction", DEFAULT_WORKING_SET_FRACTION, minimum=0.0, maximum=1.0
         ),
+        "dirty_burstiness": item.number("dirty_burstiness", 0.0, minimum=0.0, maximum=2.0),
         "compressed_fraction": item.number(
             "compressed_fraction", DEFAULT_COMPRESSED_FRACTION, minimum=0.05, maximum=1.0
         ),
