@@ -90,6 +90,10 @@ demo-twice: $(TEST_VENV)/.ready ## Run the demo in a fresh copy from nothing, th
 bench: $(TEST_VENV)/.ready ## Run the benchmarks (see docs/performance.md).
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(TEST_VENV)/bin/python $$script || exit 1; done
 
+.PHONY: bench-placement
+bench-placement: $(TEST_VENV)/.ready ## Replay recorded demand under five placement rules (TRACES=FILE for other traces).
+	$(TEST_VENV)/bin/python benchmarks/bench_placement.py $(if $(TRACES),--traces $(TRACES))
+
 .PHONY: bench-vmware
 bench-vmware: $(TEST_VENV)/.ready ## Compare reading a vCenter with other collections' info modules.
 	$(TEST_VENV)/bin/python benchmarks/bench_vmware.py

@@ -104,6 +104,7 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
             cooldown_s=request.cooldown_minutes * 60.0,
             last_move_ts=_last_move_ts(workspace, vm),
             refuse_rivals=request.rival_balancer == "refuse",
+            refused=_out_of_reach(estate, fleet),
             asked_hosts=frozenset(estate.find_host(name).key for name in request.hosts),
         )
         try:
@@ -159,6 +160,8 @@ def _find_now(estate: Estate, vm: Vm, fleet: Fleet) -> tuple[Estate, Vm, list[st
             details={"vm": vm.key},
         )
     if len(seen) != 1:
+        if seen:
+            warnings.append(f"several endpoints show the VM as running: {', '.join(endpoint for endpoint, _ in seen)}")
         return estate, vm, warnings
     endpoint, place = seen[0]
     found = replace(vm, endpoint=endpoint, host_key=f"{endpoint}/{place.host_id}", power_state=place.power_state)
@@ -168,6 +171,15 @@ def _find_now(estate: Estate, vm: Vm, fleet: Fleet) -> tuple[Estate, Vm, list[st
         warnings.append(f"the VM has moved from {vm.host_key} to {found.host_key} since the snapshot")
     others = {key: other for key, other in estate.vms.items() if key != vm.key}
     return replace(estate, vms={**others, found.key: found}), found, warnings
+
+
+def _out_of_reach(estate: Estate, fleet: Fleet) -> dict[str, Reason]:
+    """Return the hosts of the snapshot that nobody can be asked about, with the reason."""
+    return {
+        host.key: Reason("preflight", f"its endpoint {host.endpoint!r} is not among the given endpoints")
+        for host in estate.hosts.values()
+        if host.endpoint not in fleet.names
+    }
 
 
 def _predictor(vm: Vm, sla: Sla, able: Capabilities) -> Callable[[float], PredictedMove]:
@@ -224,14 +236,15 @@ def _confirmed(question: Question, fleet: Fleet) -> tuple[Selection, list[str]]:
 
     Raises `NoHostFits` when it refuses the best `MOST_REFUSALS` hosts one after the other.
     """
-    selection = select_host(question)
+    selection, refusals = select_host(question), 0
     while selection.chosen is not None:
         host = question.estate.hosts[selection.chosen.host_key]
         refusal, remarks = _preflight(question, host, fleet)
         if refusal is None:
             return selection, remarks
         question = replace(question, refused={**question.refused, host.key: refusal})
-        if len(question.refused) >= MOST_REFUSALS:
+        refusals += 1
+        if refusals >= MOST_REFUSALS:
             raise NoHostFits(
                 f"The hypervisor refused the {MOST_REFUSALS} best hosts for VM {question.vm.name!r}: {refusal.message}",
                 advice="details.refusals gives its reasons; they often concern the VM itself.",

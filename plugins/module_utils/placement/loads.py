@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
-from ..estate.resources import RESOURCES, Resources
+from ..estate.resources import RESOURCES
 from ..estate.series import SeriesKey
 from ..libraries import library
 from .question import Question
@@ -166,10 +166,11 @@ def _window(question: Question) -> slice:
 
 def own_load(host: Host, residents: Sequence[Vm]) -> NDArray[np.float32]:
     """Return the host's load that is not its VMs', per resource; 0 where it cannot be told apart."""
-    if host.used is None or any(vm.used is None for vm in residents):
+    uses = [vm.used for vm in residents if vm.used is not None]
+    if host.used is None or len(uses) < len(residents):
         return np.zeros(len(RESOURCES), np.float32)
-    used = sum((vm.used for vm in residents if vm.used is not None), Resources())
-    return np.array(tuple((host.used - used).maximum(Resources())), np.float32)
+    by_vms = [sum(amounts) for amounts in zip(*uses, strict=True)] or [0.0] * len(RESOURCES)
+    return np.array([max(all_ - vms, 0.0) for all_, vms in zip(host.used, by_vms, strict=True)], np.float32)
 
 
 def capacities(hosts: Sequence[Host]) -> NDArray[np.float32]:

@@ -106,6 +106,31 @@ def test_what_the_hypervisor_refuses_is_rejected_in_its_words_and_the_next_best_
     assert "no hugepages" in result["asked"][0]["why"]
 
 
+def test_hosts_of_an_endpoint_that_was_not_given_are_no_candidates(site: Site) -> None:
+    site.estate.scenario["hosts"][2]["endpoint"] = "elsewhere"
+    site.prepare()
+    snapshots = Workspace.open(site.store).snapshots
+    whole = snapshots.latest()
+    stranger = replace(whole.hosts["sim/host-b"], endpoint="elsewhere", host_id="host-c", name="host-c")
+    snapshots.write(replace(whole, taken_ts=whole.taken_ts + 1, hosts={**whole.hosts, stranger.key: stranger}))
+    result = site.select(hosts=["host-c"])
+    assert result["destination"] == "sim/host-b"
+    assert "not among the given endpoints" in result["asked"][0]["why"]
+
+
+def test_when_the_hypervisor_refuses_host_after_host_its_words_are_the_error(site: Site) -> None:
+    hosts = site.estate.scenario["hosts"]
+    hosts.append({**hosts[0], "name": "spare{n}", "count": 12})
+    site.prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        refusal = select_module.Reason("preflight", "the hypervisor refuses: a snapshot is being made")
+        patch.setattr(select_module, "_preflight", lambda question, host, fleet: (refusal, []))
+        error = failure(site)
+    assert error.code == "no_host_fits"
+    assert "a snapshot is being made" in error.message
+    assert len(error.details["refusals"]) == select_module.MOST_REFUSALS
+
+
 def test_reserved_capacity_is_not_given_away_twice(site: Site) -> None:
     from ansible_collections.foresight.migration.plugins.module_utils.operations import select
 
