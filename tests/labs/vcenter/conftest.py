@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,6 +60,18 @@ def vcenter(start: Start) -> VCenter:
 def stock(start: Start) -> VCenter:
     """The simulator as govmomi ships it."""
     return start("-stock")
+
+
+@pytest.fixture
+def estate(start: Start, tmp_path: Path) -> VCenter:
+    """A vCenter with as much history as is asked for, its VM in question on a host that is nearly full."""
+    from ansible_collections.foresight.migration.tests.labs.vcenter import crowded
+
+    perf = tmp_path / "perf.json"
+    perf.write_text(json.dumps(crowded.seeds()))
+    vcenter = start("-admission", "-perf", str(perf))
+    crowded.crowd(vcenter)
+    return vcenter
 
 
 @pytest.fixture
