@@ -146,8 +146,8 @@ $(IMPORTER_VENV)/.ready:
 	@touch $@
 
 %/.collection: %/.ready $(TARBALL)
-	@$*/bin/ansible-galaxy collection install --force --offline \
-	  -p "$$($*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" $(TARBALL) >/dev/null
+	@site=$$($*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  ANSIBLE_COLLECTIONS_PATH=$$site $*/bin/ansible-galaxy collection install --force --offline -p $$site $(TARBALL) >/dev/null
 	@touch $@
 
 $(TARBALL): $(SOURCES) | $(VENV)/.ready
