@@ -289,6 +289,12 @@ options:
     type: str
     choices: [run, skip]
     default: run
+  keep_others_minutes:
+    description:
+      - Endpoints that are not among O(endpoints) stay in the snapshot when they were collected at most so long ago.
+      - Set it where each job collects a part of the estate, so that every snapshot shows the whole.
+    type: float
+    default: 0.0
   retention_days:
     description:
       - Samples older than this are removed from the store, in days.
@@ -575,6 +581,7 @@ OPTIONS = {
     "hosts": {"type": "list", "elements": "str", "default": []},
     "deadline_s": {"type": "float", "default": 240.0},
     "if_running": {"type": "str", "choices": ["run", "skip"], "default": "run"},
+    "keep_others_minutes": {"type": "float", "default": 0.0},
     "retention_days": {"type": "float", "default": 35.0},
 }
 

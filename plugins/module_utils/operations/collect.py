@@ -22,7 +22,7 @@ from ..workspace.retention import tidy
 from ..workspace.snapshots import snapshot_id_of
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .estate_summary import build_estate, details_of, summary_of
+from .estate_summary import build_estate, details_of, summary_of, with_others
 from .event_options import events_summary, read_events
 from .gathering import Answer, Memory, Question, SourceAnswer, ask_endpoint, ask_source
 from .own_load import store_own_loads
@@ -50,7 +50,8 @@ class CollectRequest:
     ``gather_subset`` names `SUBSETS`, ``all``, or with ``!`` what not to gather. ``history_hours`` is how far back to
     go where nothing was collected yet. ``events`` take the place of the stored scheduled events; None leaves those.
     ``vms`` and ``hosts`` are those whose details are wanted. ``deadline_s`` bounds the answer of each endpoint and
-    source. ``if_running`` says what to do while another collection into the store runs: `RUN` or `SKIP`.
+    source. ``if_running`` says what to do while another collection into the store runs: `RUN` or `SKIP`. Endpoints
+    not asked now stay in the snapshot when they were seen in the last ``keep_others_minutes``.
     """
 
     endpoints: Sequence[Mapping[str, Any]]
@@ -64,6 +65,7 @@ class CollectRequest:
     deadline_s: float = 240.0
     if_running: str = RUN
     retention_days: float = 35.0
+    keep_others_minutes: float = 0.0
 
 
 def collect(request: CollectRequest, context: Context) -> Outcome:
@@ -90,6 +92,7 @@ def _collect(
         answers = fleet.ask(partial(ask_endpoint, question=question), deadline_s=request.deadline_s)
     estate = build_estate(answers, {str(one["name"]): str(one["type"]) for one in request.endpoints}, question.now_ts)
     _check_any_answered(estate)
+    estate = _with_others(request, workspace, estate)
     details = details_of(estate, request.vms, request.hosts)
     sources = _ask_sources(request, question, estate)
     estate = _store(workspace, estate, answers, sources, context)
@@ -160,6 +163,12 @@ def _check_any_answered(estate: Estate) -> None:
             advice=str(first.get("advice", "")),
             details={"endpoints": errors},
         )
+
+
+def _with_others(request: CollectRequest, workspace: Workspace, estate: Estate) -> Estate:
+    if not request.keep_others_minutes or not workspace.snapshots.ids():
+        return estate
+    return with_others(estate, workspace.snapshots.latest(), estate.taken_ts - request.keep_others_minutes * 60.0)
 
 
 def _ask_sources(

@@ -36,6 +36,27 @@ def build_estate(answers: Mapping[str, Answer | ForesightError], types: Mapping[
     )
 
 
+def with_others(estate: Estate, previous: Estate, oldest_ts: float) -> Estate:
+    """Return ``estate`` with what ``previous`` has of endpoints that were not asked now.
+
+    So collections of parts of an estate add up to a whole. An endpoint last seen before ``oldest_ts`` is left out;
+    the status of one that is kept says when it was seen.
+    """
+    asked = {status.name for status in estate.endpoints}
+    others = [
+        one for one in previous.endpoints if one.reachable and one.name not in asked and one.taken_ts >= oldest_ts
+    ]
+    names = {status.name for status in others}
+    return replace(
+        estate,
+        endpoints=(*estate.endpoints, *others),
+        hosts={**estate.hosts, **{key: host for key, host in previous.hosts.items() if host.endpoint in names}},
+        vms={**estate.vms, **{key: vm for key, vm in previous.vms.items() if vm.endpoint in names}},
+        rules=(*estate.rules, *(rule for rule in previous.rules if rule.endpoint in names)),
+        clusters=(*estate.clusters, *(cluster for cluster in previous.clusters if cluster.endpoint in names)),
+    )
+
+
 def summary_of(estate: Estate) -> dict[str, Any]:
     """Return counts by state, and capacity, allocation and use of the whole estate."""
     hosts, vms = list(estate.hosts.values()), list(estate.vms.values())

@@ -369,6 +369,21 @@ def test_a_source_that_fails_is_told_and_an_unchanged_file_is_not_read_again(sto
         run(store, sources=[{**trace, "name": "lab"}])
 
 
+def test_an_estate_collected_in_parts_is_whole_in_every_snapshot(store: str) -> None:
+    SCRIPTS["a"], SCRIPTS["b"] = Script(vms=[vm("a", "u-a")]), Script(vms=[vm("b", "u-b")])
+    parts = {name: [{"name": name, "type": "scripted"}] for name in SCRIPTS}
+    run(store, endpoints=parts["a"], keep_others_minutes=30)
+    later(0.1)
+    second = run(store, endpoints=parts["b"], keep_others_minutes=30)
+    estate = Workspace.open(store).snapshots.read(second.result["snapshot_id"])
+    assert (set(estate.vms), set(estate.hosts)) == ({"a/u-a", "b/u-b"}, {"a/h1", "b/h1"})
+    assert {status.name: status.taken_ts for status in estate.endpoints} == {"a": NOW, "b": NOW + 360.0}
+    later(2)
+    third = run(store, endpoints=parts["b"], keep_others_minutes=30)
+    assert third.result["summary"]["vms"] == 1  # the other part was not seen for too long
+    assert run(store, endpoints=parts["a"]).result["summary"]["vms"] == 1
+
+
 def test_an_unknown_vm_is_refused_by_name(store: str) -> None:
     SCRIPTS["lab"] = Script(vms=[vm("lab")], readings=usage())
     with pytest.raises(UnknownVm):
