@@ -10,6 +10,9 @@ from ..estate.nouns import Host
 ASSUMED_LINK_MBIT_S = 1000.0
 #: A link is never taken as fuller than this: migration traffic gets at least a tenth of it.
 MOST_BUSY = 0.9
+#: Share of an Ethernet link's rate that is left for data: 1,448 bytes of TCP payload (with time stamps) in the 1,538
+#: that a full frame takes on the wire, preamble and gap included (IEEE 802.3; RFC 9293, RFC 7323).
+PAYLOAD_SHARE = 1448 / 1538
 #: 1 Mbit/s in MiB/s: 10^6 / 8 / 2^20.
 MIB_S_PER_MBIT_S = 1e6 / 8 / 2**20
 
@@ -22,12 +25,13 @@ def link_mbit_s(host: Host) -> float:
 def free_mib_s(host: Host) -> float:
     """Return the bandwidth in MiB/s left for a migration on the link of ``host``.
 
-    A migration network of its own is taken as free; on a link shared with VMs, what they use now is subtracted.
+    A migration network of its own is taken as free; on a link shared with VMs, what they use now is subtracted. It is
+    shared where ``facts`` ``migration_link_shared`` says so, or where nothing is known of a network for migrations.
     """
     link = link_mbit_s(host)
-    shared = host.migration_link_mbit_s is None and host.used is not None
+    shared = host.facts.get("migration_link_shared", host.migration_link_mbit_s is None)
     busy = min(host.used.network_mbit_s, MOST_BUSY * link) if shared and host.used is not None else 0.0
-    return (link - busy) * MIB_S_PER_MBIT_S
+    return (link - busy) * PAYLOAD_SHARE * MIB_S_PER_MBIT_S
 
 
 def bandwidth_mib_s(source: Host | None, destination: Host) -> float:

@@ -37,7 +37,11 @@ def hosts(
             cpu_features=host.cpu_features,
             migration_link_mbit_s=host.migration_link_mbit_s,
             labels=host.labels,
-            facts={"demand": wanted.as_dict(), "own_load": host.own_load.as_dict()},
+            facts={
+                "demand": wanted.as_dict(),
+                "own_load": host.own_load.as_dict(),
+                "migration_link_shared": host.migration_shares_vm_network,
+            },
         )
 
 

@@ -213,7 +213,7 @@ def test_a_slow_link_costs_score_and_a_shared_one_leaves_what_the_vms_do_not_use
     selection = select_host(question(snapshot, "v1"))
     assert [verdict.host_key for verdict in selection.ranking] == ["lab/c", "lab/b"]
     shared = host("b", migration_link_mbit_s=None, used=Resources(network_mbit_s=4000.0))
-    assert bandwidth_mib_s(host("a"), shared) == pytest.approx(6000e6 / 8 / 2**20)
+    assert bandwidth_mib_s(host("a"), shared) == pytest.approx(6000e6 / 8 / 2**20 * 1448 / 1538)
 
 
 def test_a_move_that_does_not_converge_earns_nothing_and_a_quick_one_nearly_all() -> None:
