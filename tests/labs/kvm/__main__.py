@@ -11,7 +11,7 @@ import time
 import libvirt
 
 from .guests import GuestSpec, Heartbeats, start_guest
-from .lab import Lab, lab_from_environment
+from .lab import Lab, all_labs, lab_from_environment
 from .packages import LabUnavailable
 
 
@@ -20,7 +20,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.labs.kvm", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="bring three hosts up")
-    commands.add_parser("down", help="end them and remove every trace")
+    down = commands.add_parser("down", help="end them and remove every trace")
+    down.add_argument("--all", action="store_true", help="those of tests that were killed too")
     commands.add_parser("status", help="tell what runs")
     guest = commands.add_parser("guest", help="start a guest")
     guest.add_argument("number", type=int, help="number of the guest, which gives its name and address (1-99)")
@@ -36,7 +37,8 @@ def main() -> int:
         if arguments.command == "up":
             lab.up()
         elif arguments.command == "down":
-            lab.down()
+            for each in (lab, *(all_labs() if arguments.all else ())):
+                each.down()
         elif arguments.command == "guest":
             start_guest(lab, lab.hosts[arguments.host - 1], GuestSpec(arguments.number, rate_mib_s=arguments.rate))
     except LabUnavailable as exc:

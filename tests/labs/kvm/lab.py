@@ -226,8 +226,8 @@ class Lab:
 
     def up(self) -> None:
         """Bring all hosts up; raises `LabUnavailable` when this machine cannot."""
+        _ = self.packages  # first, for it is what tells that this machine cannot
         self.shared.mkdir(parents=True, exist_ok=True)
-        _ = self.packages
         if not Path(f"/run/netns/{self.wire}").exists():
             run("ip", "netns", "add", self.wire)
             run("ip", "-n", self.wire, "link", "add", "wire", "type", "bridge")
@@ -279,6 +279,11 @@ def _child(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return int(children[0]) if children else None
+
+
+def all_labs() -> list[Lab]:
+    """Return every lab that has left something on this machine."""
+    return [Lab(folder.name) for folder in sorted(STATE.iterdir())] if STATE.is_dir() else []
 
 
 def lab_from_environment() -> Lab:

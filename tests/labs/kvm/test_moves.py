@@ -14,6 +14,7 @@ import libvirt
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.marks import GUARANTEE, MOVE
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
     Hold,
     HypervisorFault,
@@ -53,7 +54,14 @@ def test_a_persistent_guest_is_persistent_on_the_destination_and_gone_from_the_s
     site.assert_well(guest, on=1, since_s=since)
     source, destination = (libvirt.open(host.uri) for host in site.lab.hosts[:2])
     assert source.listAllDomains() == []
-    assert destination.lookupByUUIDString(guest.uuid).isPersistent()
+    domain = destination.lookupByUUIDString(guest.uuid)
+    assert domain.isPersistent()
+    hold = Hold("reservation-1", site.lab.hosts[1].uuid, guest.uuid, Resources(cpu_cores=1.0), "hard")
+    site.drivers[1].settle_hold(hold)
+    for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+        description = domain.XMLDesc(flags)
+        assert MOVE not in description
+        assert GUARANTEE in description
 
 
 def test_a_guest_that_writes_faster_than_the_link_ends_by_a_longer_downtime(site: Site) -> None:

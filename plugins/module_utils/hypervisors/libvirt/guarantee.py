@@ -14,7 +14,7 @@ from ...libraries import library
 from ..protocol import Hold
 from .connection import Connection
 from .faults import is_code
-from .marks import GUARANTEE, is_placeholder, read_mark, write_mark
+from .marks import GUARANTEE, is_placeholder, read_mark, scope, write_mark
 
 if TYPE_CHECKING:
     import libvirt
@@ -61,7 +61,7 @@ def _raise_shares(raw: libvirt.virConnect, hold: Hold) -> bool:
         most = MAX_WEIGHT_V2 if own == DEFAULT_WEIGHT_V2 else MAX_SHARES_V1
         wanted = needed_shares(_shares_of_others(raw, hold.vm_uuid), hold.amount.cpu_cores, raw.getCPUMap()[0], most)
         if wanted > own:
-            domain.setSchedulerParametersFlags({SHARES: wanted}, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            domain.setSchedulerParametersFlags({SHARES: wanted}, scope(domain))
     write_mark(
         domain,
         GUARANTEE,

@@ -26,8 +26,6 @@ HOLD = "urn:foresight:migration:hold:1"
 MOVE = "urn:foresight:migration:move:1"
 #: On a VM that has arrived: the guarantee it was given.
 GUARANTEE = "urn:foresight:migration:guarantee:1"
-#: On a VM whose use is limited in favour of a hold: what was set before.
-CAP = "urn:foresight:migration:cap:1"
 
 _PLACEHOLDER_NAME = "foresight-hold-"
 _PLACEHOLDERS = uuids.uuid5(uuids.NAMESPACE_URL, HOLD)
@@ -53,10 +51,16 @@ def element(namespace: str, values: Mapping[str, str]) -> ET.Element:
     return ET.Element(f"{{{namespace}}}mark", dict(values))
 
 
+def scope(domain: libvirt.virDomain) -> int:
+    """Return the flags by which a change reaches the running domain, and its definition where it has one."""
+    live: int = libvirt.VIR_DOMAIN_AFFECT_LIVE
+    return live | libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else live
+
+
 def write_mark(domain: libvirt.virDomain, namespace: str, values: Mapping[str, str]) -> None:
     """Put a mark on a running domain, in place of the one it has in that namespace."""
     text = serialise(ET.Element("mark", dict(values)))
-    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, PREFIX, namespace, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, PREFIX, namespace, scope(domain))
 
 
 def read_mark(domain: libvirt.virDomain, namespace: str) -> dict[str, str] | None:
@@ -72,4 +76,4 @@ def read_mark(domain: libvirt.virDomain, namespace: str) -> dict[str, str] | Non
 
 def remove_mark(domain: libvirt.virDomain, namespace: str) -> None:
     """Take a mark off a running domain; does nothing when there is none."""
-    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, PREFIX, namespace, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, PREFIX, namespace, scope(domain))
