@@ -126,7 +126,9 @@ class WindowScenarios:
         for column, metric in enumerate(self.metrics):
             rows = [self._rows[key] for key in known if key.metric == metric]
             if rows:
-                paths += self._summed(rows)[index] * self.multipliers[:, column, None]
+                replayed = self._summed(rows).take(index)
+                replayed *= self.multipliers[:, column, None]
+                paths += replayed
         for key in known:
             if key in self.additions:
                 paths += self.additions[key]

@@ -90,11 +90,12 @@ class HostLoads:
         constant = self._constant(host)
         load = self._paths(host, with_vm=True) + (constant + self._own_constant)
         ceiling, mean = ceilings([host], self._question)[0], self.means([host])[0]
-        overload_h = overload_hours(load, ceiling, self.step_h)
-        without_h = 0.0
-        if overload_h > 0:  # otherwise there is none without the VM either
+        peaks = load.max(axis=-1)
+        overload_h = without_h = 0.0
+        if (peaks > ceiling).any():
+            overload_h = overload_hours(load, ceiling, self.step_h)
             without_h = overload_hours(self._paths(host, with_vm=False) + constant, ceiling, self.step_h)
-        return describe_load(load, mean, ceiling, capacities([host])[0], overload_h, without_h)
+        return describe_load(peaks, mean, ceiling, capacities([host])[0], overload_h, without_h)
 
     def _paths(self, host: Host, *, with_vm: bool) -> NDArray[np.float32]:
         """Return the demand of the residents per scenario, shape (scenarios, `RESOURCES`, steps)."""
@@ -197,7 +198,7 @@ def overload_hours(load: NDArray[np.float32], ceiling: NDArray[np.float32], step
 
 
 def describe_load(
-    load: NDArray[np.float32],
+    peaks: NDArray[np.float32],
     mean: NDArray[np.float32],
     ceiling: NDArray[np.float32],
     capacity: NDArray[np.float32],
@@ -206,10 +207,10 @@ def describe_load(
 ) -> Load:
     """Return the `Load` of one host.
 
-    ``load`` has shape (scenarios, resources, steps), ``mean`` (resources, steps); ``ceiling`` and ``capacity`` are
-    (resources,), infinite where unknown. The overloads are those with and without the VM.
+    ``peaks`` is the highest load with the VM per scenario, shape (scenarios, resources), ``mean`` its mean over the
+    scenarios, (resources, steps); ``ceiling`` and ``capacity`` are (resources,), infinite where unknown. The overloads
+    are those with and without the VM.
     """
-    peaks = load.max(axis=-1)
     over = peaks > ceiling
     level = np.maximum(np.quantile(peaks, LEVEL, axis=0, method="higher"), mean.max(axis=-1))
     known = np.isfinite(ceiling)
