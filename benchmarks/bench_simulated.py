@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
+import conftest  # noqa: E402, F401  # makes this checkout importable as the collection
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import MoveOrder  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.simulated.driver import (  # noqa: E402
     SimulatedDriver,
 )
-
-import tests.conftest  # noqa: E402, F401  # makes this checkout importable as the collection
 
 VMS_PER_HOST = 20
 

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - foresight.migration.estate
   - foresight.migration.store
   - foresight.migration.ledger
+  - foresight.migration.progress
   - foresight.migration.attributes
 attributes:
   check_mode:
@@ -163,6 +164,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.foresight.migration.plugins.module_utils.ansible.arguments import (
     ENDPOINTS,
     LEDGER,
+    PROGRESS,
     STORE,
     argument_spec,
 )
@@ -186,7 +188,9 @@ OPTIONS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, OPTIONS), supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, PROGRESS, OPTIONS), supports_check_mode=True
+    )
     options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store")}
     run_task(module, lambda context: replay(ReplayRequest(**options), context))
 
