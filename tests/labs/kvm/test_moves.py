@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import libvirt
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.marks import GUARANTEE, MOVE
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.marks import (
+    GUARANTEE,
+    MOVE,
+    write_mark,
+)
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
     Hold,
     HypervisorFault,
@@ -223,6 +228,29 @@ def test_an_adopted_move_can_be_aborted(site: Site, tmp_path: Path) -> None:
     assert job is not None
     site.drivers[0].abort(job)
     assert site.drivers[0].progress(job).phase == "gone"
+    site.assert_well(guest, on=0, since_s=since)
+
+
+def test_a_move_that_somebody_else_started_is_found_and_not_taken_for_one_of_ours(site: Site) -> None:
+    guest, since = site.start(BUSY), time.monotonic()
+    connection = libvirt.open(site.lab.hosts[0].uri)
+    domain = connection.lookupByUUIDString(guest.uuid)
+    write_mark(domain, MOVE, {"reservation": "old", "destination": site.lab.hosts[2].uuid, "started_ts": "1.0"})
+    flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
+    arguments = (site.lab.hosts[1].peer_uri, {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: int(SLOW_MIB_S)}, flags)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(domain.migrateToURI3, *arguments)
+        wait_until(lambda: site.drivers[0].find_migration(guest.uuid), 20.0, "the move has not begun")
+        job = site.drivers[0].find_migration(guest.uuid)
+        assert job is not None
+        assert (job.reservation_id, job.destination_host_id) == ("", "")
+        order = site.order(guest, to=2)
+        found = site.drivers[2].preflight(guest.uuid, site.drivers[0], order.destination_host_id, order)
+        assert "vm_busy" in {finding.code for finding in found}
+        site.drivers[0].abort(job)
+        with pytest.raises(libvirt.libvirtError):
+            call.result()
+    connection.close()
     site.assert_well(guest, on=0, since_s=since)
 
 

@@ -33,6 +33,8 @@ else:
 MIB = 2**20
 #: How often to look whether an abort has taken effect.
 ABORT_POLL_S = 0.1
+#: Between writing a VM's mark and the start of its job as libvirt counts it, clocks of controllers included.
+MARK_TOLERANCE_S = 120.0
 _GONE = Progress("gone", 0.0)
 
 
@@ -73,8 +75,8 @@ class Migrations:
             "endpoint": destination_endpoint,
             "auto_converge": str(int(order.auto_converge)),
             "post_copy": str(int(order.post_copy)),
+            "started_ts": repr(self._clock.now()),
         }
-
         parameters = parameters_of(order, target)
 
         def prepare(raw: libvirt.virConnect) -> bool:
@@ -112,6 +114,8 @@ class Migrations:
             except libvirt.libvirtError as error:
                 call.error = error
                 call.unheard = resuming or not domain.connect().isAlive()
+                if not call.unheard:
+                    _unmark(domain)
             call.elapsed_s = time.monotonic() - call.started_s
             call.ended.set()
 
@@ -142,7 +146,8 @@ class Migrations:
                 moving = job_operation(domain) == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
                 # a post-copy that has lost its connection has no job any more, but is not over
                 if moving or domain_state(domain).site == "left":
-                    return read_mark(domain, MOVE) or {}
+                    elapsed_s = domain.jobStats().get("time_elapsed", 0) / 1000 if moving else None
+                    return _own_mark(domain, elapsed_s, self._clock.now())
             except libvirt.libvirtError as error:
                 if not is_code(error, "NO_DOMAIN"):
                     raise
@@ -256,6 +261,22 @@ class Migrations:
             f"{self._connection.timeout_s:g} s",
             advice="Look at the job with virsh domjobinfo on the source.",
         )
+
+
+def _own_mark(domain: libvirt.virDomain, elapsed_s: float | None, now_ts: float) -> Mapping[str, str]:
+    """Return the mark of the migration that has run for ``elapsed_s``; empty when the mark is of an earlier one."""
+    mark = read_mark(domain, MOVE) or {}
+    if mark and elapsed_s is not None and abs(now_ts - elapsed_s - float(mark["started_ts"])) > MARK_TOLERANCE_S:
+        return {}
+    return mark
+
+
+def _unmark(domain: libvirt.virDomain) -> None:
+    """Take our mark off a VM whose migration has failed."""
+    try:
+        remove_mark(domain, MOVE)
+    except libvirt.libvirtError:
+        return  # what failed the migration may fail this too; a mark that stays is known by its age
 
 
 def _check_aborted(raw: libvirt.virConnect, vm_uuid: str) -> None:
