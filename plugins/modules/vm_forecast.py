@@ -95,6 +95,14 @@ options:
     type: str
     choices: [abstain, allocated]
     default: abstain
+  report_paths:
+    description:
+      - Files for a picture of the forecast, C(.html) (a page that needs nothing beside itself) or C(.png).
+      - It shows hosts and VMs, at most 20 of each, with history, bands, the peak's range and scheduled events.
+      - Not written in check mode. Needs matplotlib.
+    type: list
+    elements: path
+    default: []
 extends_documentation_fragment:
   - foresight.migration.estate
   - foresight.migration.store
@@ -112,6 +120,7 @@ requirements:
   - statsmodels (for O(model=arima) and O(model=ets))
   - prophet (for O(model=prophet))
   - distributed (for O(executor.type=dask))
+  - matplotlib (for O(report_paths))
 seealso:
   - module: foresight.migration.vm_metrics_facts
   - module: foresight.migration.host_select
@@ -228,6 +237,11 @@ abstained_count:
   description: How many there are in all.
   returned: success
   type: int
+reports:
+  description: The files of O(report_paths).
+  returned: success
+  type: list
+  elements: str
 warnings_found:
   description: What to beware of, with the number of series concerned.
   returned: success
@@ -271,6 +285,7 @@ OPTIONS = {
             "scheduler": {"type": "str"},
         },
     },
+    "report_paths": {"type": "list", "elements": "path", "default": []},
     "on_no_history": {"type": "str", "choices": ["abstain", "allocated"], "default": "abstain"},
 }
 

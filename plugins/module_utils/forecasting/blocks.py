@@ -33,20 +33,18 @@ class Blocks:
     horizon: int
     events: NDArray[np.float64]
 
-    def regressors(self, harmonics: int) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-        """Return daily sine and cosine pairs and events as columns, for the past blocks and for those ahead.
+    def regressors(self, harmonics: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a constant, daily sine and cosine pairs and events as columns, for the past blocks and those ahead.
 
-        Event columns that never vary in the past teach nothing and are left out. None where no column is left.
+        Event columns that never vary in the past teach nothing and are left out.
         """
         count = len(self.values)
         at = np.arange(count + self.ahead)
-        columns = []
+        columns = [np.ones(len(at))]
         for harmonic in range(1, min(harmonics, (self.per_day - 1) // 2) + 1):
             angle = 2 * np.pi * harmonic * at / self.per_day
             columns += [np.sin(angle), np.cos(angle)]
         columns += [row for row in self.events if np.ptp(row[:count]) > 0]
-        if not columns:
-            return None, None
         table = np.stack(columns, axis=1)
         return table[:count], table[count:]
 

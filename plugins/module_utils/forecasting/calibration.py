@@ -25,7 +25,7 @@ PRIOR_STEPS = 2_880
 #: Every how many past steps are counted: neighbours say the same.
 THIN = 2
 #: Share of the shift that past peaks ask for which is applied; they are few, and bursts make them erratic.
-PEAK_TRUST = 0.1
+PEAK_TRUST = 0.25
 
 
 @dataclass(frozen=True)

@@ -98,15 +98,14 @@ def _send_code(client: Any) -> str:
     sources = _sources()
     digest = hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in sources.items()).encode()).hexdigest()
     package = f"foresight_{digest[:16]}"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{package}.zip"
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / f"{package}.zip"
         with zipfile.ZipFile(path, "w") as archive:
-            folders = {package, *(f"{package}/{name.rpartition('/')[0]}" for name in sources)}
-            for name in sorted(folders):
-                archive.writestr(f"{name.rstrip('/')}/__init__.py", "")
+            for folder in sorted({f"{package}/{name}".rpartition("/")[0] for name in sources}):
+                archive.writestr(f"{folder}/__init__.py", "")
             for name, text in sources.items():
                 archive.writestr(f"{package}/{name}.py", text)
-        client.upload_file(str(path), load=False)
+        client.upload_file(str(path))
     return package
 
 

@@ -14,10 +14,12 @@ from .normal import normal_quantiles
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import statsmodels.tsa.exponential_smoothing.ets as smoothing
     from numpy.typing import NDArray
 else:
     np = library("numpy")
+    pd = library("pandas")
     smoothing = library("statsmodels.tsa.exponential_smoothing.ets", "statsmodels")
 
 #: Fitted on means of this length, as ARIMA is.
@@ -45,7 +47,7 @@ class Ets(Model):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # statsmodels warns of slow convergence
             model = smoothing.ETSModel(
-                blocks.values,
+                pd.Series(blocks.values),
                 error="add",
                 seasonal="add" if seasonal else None,
                 seasonal_periods=blocks.per_day if seasonal else None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import to_iso
 from ..errors import InvalidOption
+from ..estate.forecast import Forecast
 from ..estate.nouns import Host, Vm
 from ..estate.resources import RESOURCES
 from ..estate.series import SeriesKey, SeriesSet
@@ -22,6 +23,7 @@ from ..forecasting.request import ForecastRequest, KnownEvent
 from ..libraries import library
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
+from .forecast_report import pictures, write_report
 from .forecast_result import result_of
 from .own_load import read_own_loads
 
@@ -60,6 +62,7 @@ class ForecastVmsRequest:
     workers: int = 0
     dask_scheduler: str | None = None
     on_no_history: str = "abstain"
+    report_paths: Sequence[str] = ()
 
 
 def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
@@ -84,8 +87,27 @@ def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
         if not context.check_mode:
             workspace.forecasts.write(forecast_id, answer)
     result, warnings = result_of(answer, forecast_id, estate, vms, hosts, request.levels, bool(request.vms))
+    drawn = _draw(request, answer, series, question, estate, vms, hosts) if not context.check_mode else []
+    result["reports"] = list(request.report_paths)
     diff = None if exists else {"before": {"forecast_id": None}, "after": {"forecast_id": forecast_id}}
-    return Outcome(changed=not exists, result=result, diff=diff, warnings=warnings)
+    return Outcome(changed=not exists or any(drawn), result=result, diff=diff, warnings=warnings)
+
+
+def _draw(
+    request: ForecastVmsRequest,
+    answer: Forecast,
+    series: SeriesSet,
+    question: ForecastRequest,
+    estate: Estate,
+    vms: Sequence[Vm],
+    hosts: Sequence[Host],
+) -> list[bool]:
+    """Write the reports; return for each whether its file is another than before."""
+    if not request.report_paths:
+        return []
+    shown = pictures(answer, series, estate, hosts, vms, question.events)
+    title = f"Demand forecast from {to_iso(answer.origin_ts)}"
+    return [write_report(path, shown, title) for path in request.report_paths]
 
 
 def _check(request: ForecastVmsRequest) -> None:
