@@ -14,7 +14,7 @@ from ..errors import ForesightError, InvalidOption
 from ..estate.forecast import Scenarios
 from ..estate.nouns import Host, Sla, Vm
 from ..estate.reservation import Reservation
-from ..estate.resources import DEFAULT_LIMITS, RESOURCES, Resources
+from ..estate.resources import Resources, checked_limits
 from ..estate.selection import select as matching
 from ..estate.sla import sla_from
 from ..estate.snapshot import Estate
@@ -79,7 +79,7 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
     if request.cooldown_minutes < 0:
         raise InvalidOption("cooldown_minutes", f"{request.cooldown_minutes!r} is negative")
     chosen_policy = policy(request.policy, request.weights)
-    sla, limits = sla_from(request.sla), _limits(request.limits)
+    sla, limits = sla_from(request.sla), checked_limits(request.limits)
     workspace = Workspace.open(request.store, writable=False)
     snapshot = workspace.snapshots.read(request.snapshot_id)
     with Fleet(request.endpoints) as fleet:
@@ -126,18 +126,6 @@ def _with_cause(error: VmNotForecast, workspace: Workspace, forecast_id: str, vm
     why = {key.metric: abstained[key] for key in demand_keys(vm) if key in abstained}
     told = f" ({'; '.join(sorted(set(why.values())))})" if why else ""
     return VmNotForecast(error.message + told, advice=error.advice, details={**error.details, "reasons": why})
-
-
-def _limits(given: Mapping[str, float]) -> dict[str, float]:
-    """Return the limits with defaults filled in; raises `InvalidOption` for an unknown resource or a bad share."""
-    unknown = sorted(set(given) - set(RESOURCES))
-    if unknown:
-        raise InvalidOption("limits", f"unknown resource {unknown[0]!r}; known are {', '.join(RESOURCES)}")
-    limits = {**DEFAULT_LIMITS, **{name: share for name, share in given.items() if share is not None}}
-    for name, share in limits.items():
-        if not 0 < share <= 1:
-            raise InvalidOption(f"limits.{name}", f"{share!r} is not a share of capacity above 0 and up to 1")
-    return limits
 
 
 def _window_s(hours: float | None, scenarios: Scenarios) -> float:
