@@ -28,6 +28,11 @@ from ansible_collections.foresight.migration.plugins.module_utils.estate.series 
     Samples,
     SeriesKey,
 )
+from ansible_collections.foresight.migration.plugins.module_utils.operations.collect import (  # noqa: E402
+    CollectRequest,
+    collect,
+)
+from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.compaction import compact  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace  # noqa: E402
 
@@ -174,6 +179,47 @@ def measure_reading(demand: dict[str, np.ndarray], folder: str) -> dict[str, Any
     }
 
 
+def estate_scenario(path: Path) -> None:
+    """Write a scenario of 500 hosts and 10,000 VMs with constant demand."""
+    hosts = [
+        {
+            "name": f"host-{number}",
+            "family": "kvm",
+            "capacity": {"cpu_cores": 64, "memory_mib": 524288, "network_mbit_s": 20000, "disk_mib_s": 2000},
+        }
+        for number in range(500)
+    ]
+    vms = [
+        {
+            "name": f"vm-{number}-{{n}}",
+            "count": 20,
+            "host": f"host-{number}",
+            "allocated": {"cpu_cores": 4, "memory_mib": 8192},
+            "demand": {"cpu_cores": 1.5, "memory_mib": 4000, "network_mbit_s": 20, "disk_mib_s": 5},
+        }
+        for number in range(500)
+    ]
+    clock = {"start": "2026-03-02T20:00:30Z", "mode": "stepped", "speed": 0}
+    path.write_text(json.dumps({"version": 1, "clock": clock, "hosts": hosts, "vms": vms}))
+
+
+def measure_collecting(folder: str) -> dict[str, Any]:
+    """Collect an estate of 10,000 VMs: inventory, use, snapshot, and keeping the store in order."""
+    estate_scenario(Path(folder, "estate.json"))
+    endpoint = {
+        "name": "lab",
+        "type": "simulated",
+        "scenario": f"{folder}/estate.json",
+        "state_path": f"{folder}/state",
+    }
+    request = CollectRequest([endpoint], f"{folder}/collected", gather_subset=["usage"])
+    collect(request, Context())
+    begun_cpu = time.process_time()
+    seconds, outcome = timed(lambda: collect(request, Context()))
+    assert outcome.result["summary"]["vms"] == 10_000
+    return {"collect_10000_s": round(seconds, 2), "collect_10000_cpu_s": round(time.process_time() - begun_cpu, 2)}
+
+
 def main() -> None:
     """Run the benchmark, or one reading of it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -184,7 +230,8 @@ def main() -> None:
         return
     demand = recorded()
     with tempfile.TemporaryDirectory(prefix="foresight-bench-") as folder:
-        print(json.dumps({**measure_writing(demand, folder), **measure_reading(demand, folder)}, indent=2))
+        figures = {**measure_writing(demand, folder), **measure_reading(demand, folder), **measure_collecting(folder)}
+        print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

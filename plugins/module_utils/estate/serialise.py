@@ -15,6 +15,8 @@ from ..errors import ForesightError
 
 T = TypeVar("T")
 _Restorer = Callable[[Any], Any]
+#: Types that are data already; most values are, so they are asked for first.
+_PLAIN = frozenset((str, float, int, bool, NoneType))
 
 
 class BadArtefact(ForesightError):
@@ -25,8 +27,11 @@ class BadArtefact(ForesightError):
 
 def to_data(value: Any) -> Any:
     """Return ``value`` with dataclasses as dicts, tuples as lists and sets as sorted lists."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_data(getattr(value, field.name)) for field in fields(value)}
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if is_dataclass(kind):
+        return {name: to_data(getattr(value, name)) for name in _field_names(kind)}
     if isinstance(value, Mapping):
         return {str(key): to_data(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
@@ -53,6 +58,11 @@ def from_data(cls: type[T], data: Any) -> T:
         return cls(**restored)
     except (AttributeError, TypeError, ValueError) as exc:
         raise BadArtefact(f"not a valid {cls.__name__}: {exc}") from exc
+
+
+@cache
+def _field_names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 @cache

@@ -143,16 +143,15 @@ class MetricsDataset:
     def partitions(self) -> dict[tuple[str, int], list[str]]:
         """Return the paths of the files of every (endpoint folder, day since 1970), in the order of writing.
 
-        It lists until nothing changes: a single listing could miss both a merged file and those it replaced.
+        It lists until nothing disappears: a single listing could miss both a merged file and those it replaced.
         """
-        before: list[str] | None = None
+        found = self._files.tree(FOLDER)
         for _attempt in range(_LISTINGS):
-            found = self._files.tree(FOLDER)
-            if found == before:
+            before, found = found, self._files.tree(FOLDER)
+            if set(before) <= set(found):
                 break
-            before = found
         partitions: dict[tuple[str, int], list[str]] = {}
-        for path in before or ():
+        for path in found:
             match = _PARTITION.fullmatch(path)
             if match:
                 partitions.setdefault((match["folder"], day_of(match["date"])), []).append(path)
