@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ForesightError
 from ..libraries import library
-from .ledger_errors import LedgerUnavailable
+from .ledger_errors import LedgerReadOnly, LedgerUnavailable
 from .location import without_secrets
 from .rows import LostRace
 from .versions import VERSIONS, Stamp, Version, is_present, migrate, read_stamp
@@ -58,6 +58,8 @@ class Database(ABC):
         `LedgerDenied`, `LedgerTooNew`, or what ``work`` raises; then nothing was changed, except that after
         `LedgerUnavailable` the change may have been made when the connection was lost during the commit.
         """
+        if not self._writable:
+            raise LedgerReadOnly("The ledger was opened for reading only", advice="Open it for writing.")
         return self._attempts(lambda: self._write_once(work))
 
     def stamp(self) -> Stamp:

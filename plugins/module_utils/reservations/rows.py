@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ..estate.reservation import Reservation
@@ -27,7 +28,7 @@ def _reservation(row: Mapping[str, Any]) -> Reservation:
 
 def _values(reservation: Reservation) -> dict[str, Any]:
     values: dict[str, Any] = {
-        name: getattr(reservation, name) for name in Reservation.__dataclass_fields__ if name != "amount"
+        field.name: getattr(reservation, field.name) for field in fields(reservation) if field.name != "amount"
     }
     return {**values, **reservation.amount.as_dict()}
 
@@ -112,7 +113,7 @@ def replace_row(connection: sa.Connection, old: Reservation, new: Reservation) -
 
 def record(connection: sa.Connection, transition: Transition) -> None:
     """Add one line to the audit trail."""
-    values = {name: getattr(transition, name) for name in Transition.__dataclass_fields__}
+    values = {field.name: getattr(transition, field.name) for field in fields(transition)}
     connection.execute(sa.insert(tables().transitions).values(values))
 
 

@@ -150,6 +150,7 @@ def _reservations(metadata: sa.MetaData) -> sa.Table:
     )
     sa.Index("ledger_reservations_host", table.c.host_key, table.c.state)
     sa.Index("ledger_reservations_vm", table.c.vm_uuid, table.c.state)
+    sa.Index("ledger_reservations_lease", table.c.state, table.c.lease_expires_ts)
     active = table.c.state == "active"
     sa.Index(
         "ledger_reservations_claim",

@@ -190,6 +190,19 @@ def test_a_role_with_the_least_privileges_can_do_everything_but_change_the_table
             migrating.claim(claim(), room(), NOW)
 
 
+def test_reading_needs_no_more_than_select(postgresql: PostgresServer, database: str, ledger: Ledger) -> None:
+    held = ledger.claim(claim(), room(), NOW).reservation
+    everything = "ledger_schema, ledger_hosts, ledger_vms, ledger_reservations, ledger_transitions"
+    with _role(postgresql, database, f"GRANT SELECT ON {everything}") as name:
+        url = postgresql.url(database, name, "secret")
+        with open_ledger(url, actor="reader", writable=False) as reader:
+            assert reader.find() == (held,)
+            assert reader.claim(claim(5.0), room(), NOW, dry_run=True).action == "updated"
+            assert len(reader.transitions(held.reservation_id)) == 1
+        with open_ledger(url, actor="reader") as writer, pytest.raises(LedgerDenied):
+            writer.release(held.reservation_id, NOW)
+
+
 def test_a_role_that_may_not_make_the_tables_says_so(postgresql: PostgresServer, database: str) -> None:
     with postgresql.connect(database) as admin:
         admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")

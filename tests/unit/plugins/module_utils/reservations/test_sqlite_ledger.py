@@ -20,6 +20,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.reservations.l
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import (
     LedgerBusy,
     LedgerDamaged,
+    LedgerReadOnly,
     LedgerTooNew,
     LedgerUnavailable,
     LedgerUnsafeLocation,
@@ -68,6 +69,8 @@ def test_a_dry_run_writes_nothing_to_a_ledger_that_is_there(tmp_path: Path) -> N
         foreseen = ledger.claim(claim(6.0, vm_uuid=OTHER_VM), room(), NOW + 61, dry_run=True)
         assert [each.reservation_id for each in foreseen.expired] == [held.reservation_id]
         assert len(ledger.expire(NOW + 61, dry_run=True)) == 1
+        with pytest.raises(LedgerReadOnly):
+            ledger.release(held.reservation_id, NOW)
     assert (tmp_path / "ledger.db").read_bytes() == before
 
 
