@@ -184,6 +184,15 @@ options:
             description: What the sum is multiplied by to be in the metric's unit.
             type: float
             default: 1.0
+          counter:
+            description:
+              - Whether the columns are running totals, of which the growth per second is taken.
+              - A total that falls was reset, and nothing is known of the time since the row before.
+            type: bool
+            default: false
+          wraps_at:
+            description: The value at which a running total starts again from 0, such as 4294967296.
+            type: float
       metric_column:
         description: For V(file) with one value in each row, the column with the metric's name.
         type: str
@@ -524,6 +533,8 @@ _METRIC_COLUMNS = {
     "metric": {"type": "str", "required": True},
     "columns": {"type": "list", "elements": "str", "required": True},
     "scale": {"type": "float", "default": 1.0},
+    "counter": {"type": "bool", "default": False},
+    "wraps_at": {"type": "float"},
 }
 _SOURCE = {
     "name": {"type": "str", "required": True},

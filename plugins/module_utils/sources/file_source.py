@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidOption
+from ..estate.rates import rate_between
 from ..estate.series import ENTITY_KINDS, Samples
 from ..libraries import library
 from .entities import Entities
@@ -37,11 +38,20 @@ class BadLines(SourceFailed):
 
 @dataclass(frozen=True, slots=True)
 class MetricColumns:
-    """A metric that is the sum of some columns times ``scale``."""
+    """A metric that is the sum of some columns times ``scale``; of ``counter`` columns the growth per second.
+
+    A counter that falls was reset, unless it ``wraps_at`` a known value; see `rate_between`.
+    """
 
     metric: str
     columns: tuple[str, ...]
     scale: float
+    counter: bool = False
+    wraps_at: float | None = None
+
+
+#: The last (Unix seconds, value) of each counter, by entity and column.
+Totals = dict[tuple[str, str], tuple[float, float]]
 
 
 class FileSource(Source):
@@ -98,11 +108,11 @@ class FileSource(Source):
         columns = [self._entity_column, self._time_column]
         columns += [name for metric in self._metrics for name in metric.columns]
         columns += [name for name in (self._metric_column, self._value_column) if not self._metrics]
-        times = self._time_reader()
+        times, totals = self._time_reader(), Totals()
         for chunk in read_table(self._path, self._kind, str(self._options.get("delimiter") or ","), _once(columns)):
-            yield self._understand(chunk, times)
+            yield self._understand(chunk, times, totals)
 
-    def _understand(self, chunk: Chunk, times: TimeReader) -> tuple[Samples, list[tuple[int, str]]]:
+    def _understand(self, chunk: Chunk, times: TimeReader, totals: Totals) -> tuple[Samples, list[tuple[int, str]]]:
         """Return the samples of a chunk, and its bad lines."""
         bad = dict(chunk.bad)
         entities = [self._entity(value) for value in chunk.columns[self._entity_column]]
@@ -112,7 +122,7 @@ class FileSource(Source):
                 ts[at] = times.read(value, entities[at] or "")
             except ValueError as problem:
                 bad[chunk.lines[at]] = f"column {self._time_column!r}: {problem}"
-        parts = self._wide(chunk, bad) if self._metrics else self._long(chunk, bad)
+        parts = self._wide(chunk, bad, (entities, ts, totals)) if self._metrics else self._long(chunk, bad)
         entity_ids = np.array(entities, object)
         good = ~np.isnan(ts) & (entity_ids != None)  # noqa: E711 - element-wise
         rows = [(metric, values, good & ~np.isnan(values)) for metric, values in parts]
@@ -129,15 +139,20 @@ class FileSource(Source):
         text = str(value)
         return text if self._as_given else self.entities.find(self._entity_kind, text)
 
-    def _wide(self, chunk: Chunk, bad: dict[int, str]) -> list[tuple[Any, Any]]:
-        count = len(chunk.lines)
-        return [
-            (
-                np.full(count, metric.metric, object),
-                sum(_numbers(chunk, name, bad) for name in metric.columns) * metric.scale,
-            )
-            for metric in self._metrics
-        ]
+    def _wide(
+        self, chunk: Chunk, bad: dict[int, str], place: tuple[Sequence[str | None], Any, Totals]
+    ) -> list[tuple[Any, Any]]:
+        """Return name and values of each metric; ``place`` is the entity and time of each row, and the counters."""
+        parts = []
+        for metric in self._metrics:
+            columns = [_numbers(chunk, name, bad) for name in metric.columns]
+            if metric.counter:
+                columns = [
+                    _growth(values, name, place, metric.wraps_at)
+                    for name, values in zip(metric.columns, columns, strict=True)
+                ]
+            parts.append((np.full(len(chunk.lines), metric.metric, object), sum(columns) * metric.scale))
+        return parts
 
     def _long(self, chunk: Chunk, bad: dict[int, str]) -> list[tuple[Any, Any]]:
         metrics = np.array([str(value) for value in chunk.columns[self._metric_column]], object)
@@ -174,7 +189,27 @@ def _metric_columns(item: Mapping[str, Any]) -> MetricColumns:
     if not item.get("metric") or not columns:
         raise InvalidOption("sources.metrics", "each needs metric and columns")
     scale = item.get("scale")
-    return MetricColumns(str(item["metric"]), columns, 1.0 if scale is None else float(scale))
+    return MetricColumns(
+        metric=str(item["metric"]),
+        columns=columns,
+        scale=1.0 if scale is None else float(scale),
+        counter=bool(item.get("counter")),
+        wraps_at=item.get("wraps_at"),
+    )
+
+
+def _growth(values: Any, column: str, place: tuple[Sequence[str | None], Any, Totals], wraps_at: float | None) -> Any:
+    """Return per row the growth per second since the entity's row before, NaN where it cannot be known."""
+    entities, times, totals = place
+    rates = np.full(len(values), np.nan)
+    for at, (entity, ts, value) in enumerate(zip(entities, times.tolist(), values.tolist(), strict=True)):
+        if entity is None or ts != ts or value != value:
+            continue
+        before = totals.get((entity, column))
+        totals[entity, column] = (ts, value)
+        rate = None if before is None else rate_between(before[1], before[0], value, ts, wraps_at=wraps_at)
+        rates[at] = np.nan if rate is None else rate
+    return rates
 
 
 def _numbers(chunk: Chunk, name: str, bad: dict[int, str]) -> Any:

@@ -129,9 +129,8 @@ class MetricsDataset:
     def last_ts(self, endpoint: str) -> float | None:
         """Return the time of the newest sample of that endpoint or source; None when there is none."""
         folder = f"{FOLDER}/endpoint={encode_part(endpoint, 'endpoints.name')}"
-        for date in reversed(self._files.folders(folder)):
-            names = [entry.name for entry in self._files.files(f"{folder}/{date}") if entry.name.endswith(".parquet")]
-            found = self.read_paths([f"{folder}/{date}/{name}" for name in names], newest_ms)
+        for day, paths in reversed(self._listed(0, _DAYS * MS_PER_DAY)):
+            found = self._read_day(day, paths, newest_ms, folder)
             if found:
                 return max(found) / 1000.0
         return None
@@ -153,7 +152,7 @@ class MetricsDataset:
         partitions: dict[tuple[str, int], list[str]] = {}
         for path in found:
             match = _PARTITION.fullmatch(path)
-            if match:
+            if match and _is_date(match["date"]):
                 partitions.setdefault((match["folder"], day_of(match["date"])), []).append(path)
         return partitions
 
@@ -170,13 +169,13 @@ class MetricsDataset:
                 self._set_aside(path, problem)
         return results
 
-    def _read_day(self, day: int, paths: Sequence[str], action: Callable[[Any], T]) -> list[T]:
-        """Return what ``action`` makes of each file of that day, of all endpoints, in the order of writing."""
+    def _read_day(self, day: int, paths: Sequence[str], action: Callable[[Any], T], folder: str = FOLDER) -> list[T]:
+        """Return what ``action`` makes of each file of that day below ``folder``, in the order of writing."""
         for _attempt in range(_LISTINGS):
             try:
-                return self.read_paths(paths, action)
+                return self.read_paths([path for path in paths if path.startswith(f"{folder}/")], action)
             except FileNotFoundError:  # merged into another file since the listing
-                paths = next(iter(paths for _, paths in self._listed(day * MS_PER_DAY, (day + 1) * MS_PER_DAY)), [])
+                paths = dict(self._listed(day * MS_PER_DAY, (day + 1) * MS_PER_DAY)).get(day, [])
         raise StoreNotReadable(
             f"The files of {date_of(day)} in {self._files.location} kept changing while they were read",
             advice="Let fewer processes compact the store at the same time.",
@@ -254,6 +253,14 @@ def date_of(day: int) -> str:
 def day_of(date: str) -> int:
     """Return the days from 1970-01-01 to a date as `date_of` gives it."""
     return (datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC) - _EPOCH).days
+
+
+def _is_date(text: str) -> bool:
+    try:
+        day_of(text)
+    except ValueError:
+        return False  # a folder of someone else's
+    return True
 
 
 def _usable(samples: Samples) -> tuple[NDArray[np.bool_], Counter[str]]:

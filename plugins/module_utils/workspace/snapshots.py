@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from .names import check_id
 
 FOLDER = "estate"
 LATEST = "latest"
+_FILE = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{12}\.json")
 
 
 class Snapshots:
@@ -53,8 +55,7 @@ class Snapshots:
 
     def ids(self) -> list[str]:
         """Return all ids, oldest first."""
-        entries = self._files.files(FOLDER)
-        return [entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")]
+        return [entry.name.removesuffix(".json") for entry in self._files.files(FOLDER) if _FILE.fullmatch(entry.name)]
 
     def delete(self, snapshot_id: str) -> None:
         """Remove that snapshot; one that is gone already is fine."""

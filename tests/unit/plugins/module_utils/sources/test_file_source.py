@@ -74,6 +74,29 @@ def test_columns_are_summed_scaled_and_mapped_to_vms_by_name_or_uuid(tmp_path: P
     ]
 
 
+def test_running_totals_become_rates_across_resets_wraps_and_entities(tmp_path: Path) -> None:
+    lines = [
+        "web,0,100,4294967176",
+        "db,0,5,0",
+        "web,60,700,4294967236",
+        "web,120,0,60",
+        "web,180,60,",
+        "db,60,65,60",
+        "web,240,120,180",
+    ]
+    path = csv_file(tmp_path, "vm,time,up,rx", *lines)
+    metrics = [
+        {"metric": "up", "columns": ["up"], "counter": True},
+        {"metric": "rx", "columns": ["rx"], "counter": True, "wraps_at": 2.0**32, "scale": 2.0},
+    ]
+    found = {}
+    for _, entity, metric, ts, value in rows(source(path, metrics=metrics, time_format="unix_s")):
+        found.setdefault((entity, metric), []).append((ts, value))
+    assert found["uuid-0", "up"] == [(60.0, 10.0), (180.0, 1.0), (240.0, 1.0)]
+    assert found["uuid-0", "rx"] == [(60.0, 2.0), (120.0, 4.0), (240.0, 2.0)]
+    assert found["uuid-1", "up"] == [(60.0, 1.0)]
+
+
 def test_long_files_name_the_metric_in_a_column(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "what;vm;time;v", "cpu;web;60;1.5", "latency_ms;web;120;7")
     reader = source(
