@@ -28,12 +28,15 @@ def private_data_dir(tmp_path: Path) -> Path:
         "- import_playbook: foresight.migration.preallocate_and_migrate\n", encoding="utf-8"
     )
     (job / "inventory" / "hosts").write_text("localhost ansible_connection=local\n", encoding="utf-8")
-    subprocess.run([str(GALAXY), "collection", "build", "--output-path", str(tmp_path), str(ROOT)], check=True)
-    (tarball,) = tmp_path.glob("foresight-migration-*.tar.gz")
     collections = job / "requirements_collections"
-    subprocess.run(
-        [str(GALAXY), "collection", "install", "--offline", "-p", str(collections), str(tarball)], check=True
-    )
+    apart = {"PATH": os.defpath, "HOME": str(tmp_path), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+
+    def galaxy(*arguments: str) -> None:
+        subprocess.run([str(GALAXY), "collection", *arguments], env=apart, check=True)
+
+    galaxy("build", "--output-path", str(tmp_path), str(ROOT))
+    (tarball,) = tmp_path.glob("foresight-migration-*.tar.gz")
+    galaxy("install", "--offline", "-p", str(collections), str(tarball))
     return job
 
 
