@@ -72,7 +72,7 @@ endif
 newest-really: $(NEWEST_VENV)/.collection
 	tools/ansible-test $(NEWEST_VENV) sanity --local --color no
 	tools/ansible-test $(NEWEST_VENV) integration --local --color no
-	$(NEWEST_VENV)/bin/python -m pytest tests/integration
+	$(NEWEST_VENV)/bin/python -m pytest tests/integration/test_main_job.py
 
 .PHONY: labs
 labs: $(TEST_VENV)/.ready $(TEST_VENV)/.collection ## Run the tests against real counterparts (hypervisors, databases, servers).
