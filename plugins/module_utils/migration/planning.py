@@ -14,7 +14,6 @@ from ..hypervisors.protocol import Capabilities, DirtyRate, Driver, MoveOrder, T
 from ..placement.link import bandwidth_mib_s
 from ..placement.migration_cost import (
     DEFAULT_SWITCHOVER_MS,
-    MigrationCost,
     MigrationDemand,
     memory_activity,
     memory_to_send,
@@ -24,14 +23,12 @@ from . import precheck
 from .guard import downtime_ceiling
 from .guard_state import Ladder
 from .move import Check, Move
-from .strategy import Choice, Strategy, choose_strategy, wait_for_quiet
+from .strategy import LEAST_DOWNTIME_MS, Choice, Strategy, choose_strategy, wait_for_quiet
 
 T = TypeVar("T")
 
 #: Downtime allowed where the SLA names none, ms: the default of Nova's ``live_migration_downtime``.
 DOWNTIME_WITHOUT_SLA_MS = 500.0
-#: Lowest downtime limit to start with, ms; below it platforms would go on copying for little gain.
-LEAST_DOWNTIME_MS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +162,7 @@ def order_for(move: Move, choice: Choice, basis: Basis, able: Capabilities) -> M
         reservation_id=plain.reservation_id,
         tuning=Tuning(
             bandwidth_mib_s=basis.demand.bandwidth_mib_s if capped else None,
-            max_downtime_ms=_first_downtime(basis, strategy.prediction) if able.downtime_limit else None,
+            max_downtime_ms=strategy.max_downtime_ms if able.downtime_limit else None,
         ),
         auto_converge=strategy.auto_converge,
         post_copy=strategy.post_copy_armed,
@@ -204,15 +201,6 @@ def ladder_for(
         tuned_ts=now_ts,
         calm_since_ts=now_ts,
     )
-
-
-def _first_downtime(basis: Basis, prediction: MigrationCost) -> float:
-    """Return the downtime limit to start with, ms: what the prediction needs and no more than a third above it.
-
-    The guard raises it towards the SLA's when rounds stop shrinking; starting at the limit would spend all of it.
-    """
-    predicted_ms = prediction.downtime_ms - basis.demand.switchover_ms
-    return min(basis.demand.max_downtime_ms, max(LEAST_DOWNTIME_MS, predicted_ms * 4 / 3))
 
 
 def _or_error(question: Callable[[], T]) -> T | ForesightError:

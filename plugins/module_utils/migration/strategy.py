@@ -23,6 +23,10 @@ PARALLEL_CONNECTIONS = 4
 SINGLE_CONNECTION_MIB_S = 1200.0
 #: MiB of memory per MiB sent, assumed for compressing transports; a cautious figure for memory that is not all zero.
 COMPRESSION_RATIO = 1.5
+#: Lowest downtime limit to begin with, ms; below it platforms would go on copying for little gain.
+LEAST_DOWNTIME_MS = 30.0
+#: A lower limit than the SLA's is begun with as long as it makes the move at most this much longer.
+WORTHWHILE_SHARE = 0.05
 #: Above this ratio of dirty rate to bandwidth, auto-converge is armed although plain pre-copy should do.
 ARM_THROTTLE_RATIO = 0.8
 
@@ -31,11 +35,13 @@ ARM_THROTTLE_RATIO = 0.8
 class Strategy:
     """A way to move, with its prediction. ``violations`` names the SLA limits that it is predicted to break.
 
+    ``max_downtime_ms`` is the downtime limit to begin with, on which the prediction rests.
     ``post_copy`` counts on a switch after the first round; ``post_copy_armed`` only makes one possible.
     """
 
     name: str
     prediction: MigrationCost
+    max_downtime_ms: float
     auto_converge: bool = False
     post_copy: bool = False
     post_copy_armed: bool = False
@@ -136,14 +142,33 @@ def _candidates(
     if capabilities.compression and "compression" in means:
         transports.append((f"{name}+compression", replace(base, compression_ratio=COMPRESSION_RATIO), True))
     for name, over, compressed in transports:
-        plain = Strategy(name, predict_precopy(over), compression=compressed, parallel_connections=connections)
+        limit_ms, cost = _least_downtime(over, capabilities, auto_converge=False)
+        plain = Strategy(name, cost, limit_ms, compression=compressed, parallel_connections=connections)
         yield _judged(plain, sla)
         if capabilities.auto_converge and "auto_converge" in means:
-            slowed = predict_precopy(over, auto_converge=True)
-            yield _judged(replace(plain, name=f"{name}+auto_converge", prediction=slowed, auto_converge=True), sla)
+            limit_ms, cost = _least_downtime(over, capabilities, auto_converge=True)
+            slowed = replace(plain, prediction=cost, max_downtime_ms=limit_ms, auto_converge=True)
+            yield _judged(replace(slowed, name=f"{name}+auto_converge"), sla)
         if capabilities.post_copy and "post_copy" in means and not compressed:
             late = predict_post_copy(over)
             yield _judged(replace(plain, name=f"{name}+post_copy", prediction=late, post_copy=True), sla)
+
+
+def _least_downtime(
+    demand: MigrationDemand, capabilities: Capabilities, *, auto_converge: bool
+) -> tuple[float, MigrationCost]:
+    """Return the lowest downtime limit, ms, that costs hardly more time than the highest allowed one, and its cost.
+
+    Where the platform lets nobody set the limit, it is the highest allowed one.
+    """
+    limit_ms = demand.max_downtime_ms
+    cost = first = predict_precopy(demand, auto_converge=auto_converge)
+    while capabilities.downtime_limit and cost.converges and limit_ms / 2 >= LEAST_DOWNTIME_MS:
+        lower = predict_precopy(replace(demand, max_downtime_ms=limit_ms / 2), auto_converge=auto_converge)
+        if not lower.converges or lower.duration_s > (1 + WORTHWHILE_SHARE) * first.duration_s:
+            break
+        limit_ms, cost = limit_ms / 2, lower
+    return limit_ms, cost
 
 
 def _judged(strategy: Strategy, sla: Sla) -> Strategy:

@@ -12,11 +12,16 @@ from ansible_collections.foresight.migration.plugins.module_utils.migration.stra
     choose_strategy,
     wait_for_quiet,
 )
-from ansible_collections.foresight.migration.plugins.module_utils.placement.migration_cost import MigrationDemand
+from ansible_collections.foresight.migration.plugins.module_utils.placement.migration_cost import (
+    MigrationDemand,
+    predict_precopy,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-ABLE = Capabilities(post_copy=True, auto_converge=True, compression=True, parallel_connections=True)
+ABLE = Capabilities(
+    post_copy=True, auto_converge=True, compression=True, parallel_connections=True, downtime_limit=True
+)
 QUIET = MigrationDemand(4096, 5, 100, 512)
 BUSY = MigrationDemand(4096, 300, 100, 2048)
 
@@ -81,6 +86,16 @@ def test_a_quiet_vm_is_moved_plainly_whatever_is_allowed() -> None:
     assert strategy is not None
     assert strategy.name == "plain"
     assert not strategy.auto_converge
+
+
+def test_as_little_downtime_is_asked_for_as_costs_hardly_more_time() -> None:
+    demand = MigrationDemand(16_000, 50, 300, 4000, max_downtime_ms=500)
+    strategy = choose_strategy(demand, ABLE, Sla(max_downtime_ms=600)).strategy
+    at_the_limit = predict_precopy(demand)
+    assert strategy is not None
+    assert strategy.max_downtime_ms < 500
+    assert strategy.prediction.downtime_ms < at_the_limit.downtime_ms
+    assert strategy.prediction.duration_s <= 1.05 * at_the_limit.duration_s
 
 
 def test_several_connections_are_used_where_one_cannot_fill_the_link() -> None:
