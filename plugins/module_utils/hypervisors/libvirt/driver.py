@@ -35,6 +35,7 @@ from .inventory import FAMILY, host_noun, read_host_facts, read_networks, read_p
 from .migration import Migrations
 from .preflight import Target, findings, read_subject
 from .samples import (
+    MAX_INTERVAL_S,
     MIN_INTERVAL_S,
     Counters,
     Usage,
@@ -118,9 +119,9 @@ class LibvirtDriver(Driver):
         return replace(vm, used=_vm_used(usage, vm.uuid), facts=facts)
 
     def read(self, previous: Mapping[str, Any]) -> Reading:
-        """Return the use since the previous reading; without one, over a short time from now."""
+        """Return the use since the previous reading; without one of the last hour, over a short time from now."""
         before = Counters.from_data(previous)
-        if before is None:
+        if before is None or not MIN_INTERVAL_S <= self.clock.now() - before.ts <= MAX_INTERVAL_S:
             before = self._read_counters()
             usage = self._usage_since(before, SECOND_READING_S)
         else:
