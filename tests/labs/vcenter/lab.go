@@ -67,6 +67,9 @@ func extend(model *simulator.Model, o options) (*lab, error) {
 	for _, vm := range machinesOf(l.ctx.Map) {
 		eject(vm)
 	}
+	if o.evacuateMs > 0 {
+		simulator.TaskDelay.MethodDelay = map[string]int{"EnterMaintenanceMode": o.evacuateMs, "LockHandoff": 0}
+	}
 	l.ctx.Map.Handler = l.handle
 	return l, nil
 }

@@ -44,6 +44,7 @@ type options struct {
 	admission   bool
 	compat      string
 	relocateMs  int
+	evacuateMs  int
 }
 
 func parse() options {
@@ -69,6 +70,7 @@ func parse() options {
 	flag.BoolVar(&o.admission, "admission", false, "refuse reservations and moves that do not fit")
 	flag.StringVar(&o.compat, "compat", "", "JSON file of answers to compatibility checks")
 	flag.IntVar(&o.relocateMs, "relocate-ms", 200, "how long a relocation takes")
+	flag.IntVar(&o.evacuateMs, "evacuate-ms", 0, "how long entering maintenance mode takes")
 	flag.Parse()
 	return o
 }

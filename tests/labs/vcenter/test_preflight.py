@@ -120,6 +120,15 @@ def test_each_obstacle_is_found(vcenter: VCenter, connect: Connect, prepare: Pre
     assert ask(connect(vcenter))[code].blocking
 
 
+def test_a_host_that_is_being_evacuated_takes_nothing(start: Start, connect: Connect) -> None:
+    vcenter = start("-evacuate-ms", "5000")
+    driver = connect(vcenter)
+    named(vcenter.administrator(), vim.HostSystem, HOST).EnterMaintenanceMode_Task(0)
+    states = {host.name: host.state for host in driver.inventory().hosts}
+    assert states[HOST] == "entering_maintenance"
+    assert ask(driver)["host_entering_maintenance"].blocking
+
+
 def test_unknown_host_and_present_host(vcenter: VCenter, connect: Connect) -> None:
     driver = connect(vcenter)
     assert set(ask(driver, host="host-99999")) == {"host_unknown"}

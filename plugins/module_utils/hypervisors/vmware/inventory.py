@@ -17,12 +17,10 @@ from .machines import VM_PATHS, has_all_memory_reserved, pinning_devices, vm_fro
 from .names import Names
 from .properties import Record, read_everywhere, read_objects, read_one
 from .session import Session
-from .tasks import running_tasks
+from .tasks import EVACUATIONS, running_tasks
 
 #: VMs whose device lists are asked for in one call; a list is some 6 kB.
 DEVICE_BATCH = 250
-#: Tasks of a host that take its VMs away.
-EVACUATIONS = frozenset({"HostSystem.enterMaintenanceMode", "Drm.TrackEnterMaintenanceLro", "EnterMaintenanceMode"})
 
 _WANTED = {
     "HostSystem": HOST_PATHS,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..protocol import HypervisorFault
-from .faults import GoneFromInventory
 from .properties import Record, moid_of, read_one
 from .sdk import pyvmomi
 from .session import Session
@@ -43,11 +42,8 @@ def read_vm(session: Session, vm_uuid: str, paths: Sequence[str]) -> Record:
 
 def read_host(session: Session, host_id: str, paths: Sequence[str]) -> Record:
     """Return the host of that id with the paths given; raises `HostNotHere`."""
-    try:
-        record = read_one(session, reference(session, "HostSystem", host_id), paths)
-    except GoneFromInventory:
-        record = None
-    if record is None or not record.values:
+    record = read_one(session, reference(session, "HostSystem", host_id), paths)
+    if record is None:
         raise HostNotHere(f"Endpoint {session.endpoint!r} knows no host with the id {host_id!r}")
     return record
 

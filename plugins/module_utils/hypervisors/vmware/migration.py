@@ -15,12 +15,8 @@ from .lookup import entry_pool, host_of, read_host, read_vm, reference
 from .properties import moid_of, read_one
 from .sdk import pyvmomi
 from .session import Session
-from .tasks import TaskState, running_tasks, task_reference, task_state, wait_until_ended
+from .tasks import RELOCATIONS, TaskState, running_tasks, task_reference, task_state, wait_until_ended
 
-#: Tasks that move a VM: by us or a person, and by DRS. The last name is the simulator's.
-RELOCATIONS = frozenset(
-    {"VirtualMachine.relocate", "VirtualMachine.migrate", "Drm.ExecuteVMotionLRO", "VirtualMachine.relocateVm"}
-)
 #: Events in which vCenter says where a move in flight goes.
 DEPARTURES = ("VmBeingHotMigratedEvent", "VmBeingMigratedEvent", "VmBeingRelocatedEvent")
 #: Events are looked for from this long before the task's start, as their clock is read separately.

@@ -12,11 +12,10 @@ from .clusters import rival_balancer
 from .faults import fault_name, fault_text
 from .lookup import HostNotHere, entry_pool, read_host, read_vm
 from .machines import pinning_devices
-from .migration import RELOCATIONS
 from .properties import Record, moid_of, read_one
 from .sdk import pyvmomi
 from .session import Session
-from .tasks import running_tasks, wait_for
+from .tasks import EVACUATIONS, RELOCATIONS, running_tasks, wait_for
 
 _VM_PATHS = (
     "name",
@@ -55,7 +54,13 @@ def examine(session: Session, vm_uuid: str, host_id: str, order: MoveOrder) -> t
         return (Finding("host_unknown", error.message),)
     if not session.is_vcenter:
         return (Finding("no_vcenter", "A lone ESXi host cannot migrate; give the vCenter that manages it"),)
-    own = [*_of_vm(vm), *_of_host(host), *_of_fit(vm, host, order), *_of_tasks(session, vm), *_of_rival(session, host)]
+    own = [
+        *_of_vm(vm),
+        *_of_host(host),
+        *_of_fit(vm, host, order),
+        *_of_tasks(session, vm, host),
+        *_of_rival(session, host),
+    ]
     if any(finding.blocking for finding in own):
         return tuple(own)  # vCenter's checks would only say the same less clearly
     return (*own, *_of_checker(session, vm, host, order))
@@ -100,10 +105,12 @@ def _of_fit(vm: Record, host: Record, order: MoveOrder) -> Iterator[Finding]:
         yield Finding("storage_missing", "The host lacks datastores of the VM", details={"datastores": missing})
 
 
-def _of_tasks(session: Session, vm: Record) -> Iterator[Finding]:
+def _of_tasks(session: Session, vm: Record, host: Record) -> Iterator[Finding]:
     for task in running_tasks(session, vm.reference):
         code = "migration_running" if task.description_id in RELOCATIONS else "task_running"
         yield Finding(code, f"A task works on it: {task.description_id}", details={"task": task.moid})
+    if any(task.description_id in EVACUATIONS for task in running_tasks(session, host.reference)):
+        yield Finding("host_entering_maintenance", f"Host {host.get('name')} is entering maintenance mode")
 
 
 def _of_rival(session: Session, host: Record) -> Iterator[Finding]:

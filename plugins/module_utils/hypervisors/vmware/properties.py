@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .faults import GoneFromInventory
 from .sdk import pyvmomi
 from .session import Session
 
@@ -66,7 +67,10 @@ def read_objects(session: Session, references: Iterable[Any], paths: Sequence[st
 
 def read_one(session: Session, reference: Any, paths: Sequence[str]) -> Record | None:
     """Return one object with the paths given, or None when it is gone."""
-    records = read_objects(session, [reference], paths)
+    try:
+        records = read_objects(session, [reference], paths)
+    except GoneFromInventory:
+        return None
     return records[0] if records else None
 
 
@@ -91,13 +95,18 @@ def _pages(session: Session, spec: Any) -> Iterator[Record]:
     page = collector.RetrievePropertiesEx([spec], options)
     while page is not None:
         for found in page.objects:
-            _require_session(found)
-            yield Record(found.obj, {item.name: item.val for item in found.propSet})
+            if _exists(found):
+                yield Record(found.obj, {item.name: item.val for item in found.propSet})
         page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
 
 
-def _require_session(found: Any) -> None:
-    """Raise the fault that an expired session leaves on each property instead of failing the call."""
-    for missing in found.missingSet or ():
-        if isinstance(missing.fault, pyvmomi.vim.fault.NotAuthenticated):
-            raise missing.fault
+def _exists(found: Any) -> bool:
+    """Return whether the object still exists.
+
+    Raises the fault that an expired session leaves on each property instead of failing the call.
+    """
+    faults = [missing.fault for missing in found.missingSet or ()]
+    for fault in faults:
+        if isinstance(fault, pyvmomi.vim.fault.NotAuthenticated):
+            raise fault
+    return not any(isinstance(fault, pyvmomi.vmodl.fault.ManagedObjectNotFound) for fault in faults)

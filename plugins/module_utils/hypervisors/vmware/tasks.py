@@ -28,6 +28,12 @@ TASK_PATHS = (
     "info.completeTime",
 )
 IN_FLIGHT = ("queued", "running")
+#: Tasks that move a VM: by us or a person, and by DRS. The last name is the simulator's.
+RELOCATIONS = frozenset(
+    {"VirtualMachine.relocate", "VirtualMachine.migrate", "Drm.ExecuteVMotionLRO", "VirtualMachine.relocateVm"}
+)
+#: Tasks of a host that take its VMs away.
+EVACUATIONS = frozenset({"HostSystem.enterMaintenanceMode", "Drm.TrackEnterMaintenanceLro"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def task_reference(session: Session, moid: str) -> Any:
 def task_state(session: Session, task: Any) -> TaskState | None:
     """Return how the task is, or None when the server does not know it any more."""
     record = read_one(session, task, TASK_PATHS)
-    return _state_from(record) if record is not None and record.values else None
+    return _state_from(record) if record is not None else None
 
 
 def running_tasks(session: Session, entity: Any = None) -> list[TaskState]:
@@ -67,7 +73,7 @@ def running_tasks(session: Session, entity: Any = None) -> list[TaskState]:
     owner = entity if entity is not None else session.content.taskManager
     record = read_one(session, owner, ["recentTask"])
     recent = record.get("recentTask", ()) if record else ()
-    states = (_state_from(found) for found in read_objects(session, recent, TASK_PATHS) if found.values)
+    states = (_state_from(found) for found in read_objects(session, recent, TASK_PATHS))
     return [state for state in states if state.in_flight]
 
 
