@@ -66,7 +66,7 @@ def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | Non
     with files.open(f"{folder}/scenarios.parquet") as source:
         table = pq.ParquetFile(source, page_checksum_verification=True).read()
     keys = [SeriesKey(*names) for names in zip(*(table.column(name).to_pylist() for name in _NAMES), strict=True)]
-    history = files.open_array(f"{folder}/scenarios.npy")
+    history = np.asarray(files.open_array(f"{folder}/scenarios.npy"))
     rows = [at for at, key in enumerate(keys) if wanted is None or key in wanted]
     return WindowScenarios(
         keys=tuple(keys[at] for at in rows),
