@@ -92,7 +92,7 @@ class Event:
         Raises `InvalidOption` as `check` does.
         """
         zone = self._zone()
-        starts = {self._local(text, "events.times").replace().timestamp() for text in self.times}
+        starts = {self._local(text, "events.times").timestamp() for text in self.times}
         starts |= {start.replace(tzinfo=zone).timestamp() for start in self._recurring(start_ts, end_ts, zone)}
         starts -= {self._local(text, "events.excluded").timestamp() for text in self.excluded}
         return tuple(
@@ -114,10 +114,12 @@ class Event:
         return list(self._rule(first, zone).between(begin, end, inc=True))
 
     def _rule(self, first: datetime, zone: ZoneInfo) -> Any:
-        parts = dict(part.split("=", 1) for part in self.rrule.upper().split(";") if "=" in part)
+        text = self.rrule.upper().strip().removeprefix("RRULE:")
+        parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+        if "\n" in text:
+            raise InvalidOption("events.rrule", f"event {self.name!r}: one rule is expected, not several lines")
         if parts.get("FREQ") in _TOO_FREQUENT:
             raise InvalidOption("events.rrule", f"event {self.name!r} recurs too often to be an event: {self.rrule!r}")
-        text = self.rrule.upper()
         if "UNTIL" in parts:
             text = text.replace(f"UNTIL={parts['UNTIL']}", f"UNTIL={_local_until(parts['UNTIL'], zone)}")
         try:
