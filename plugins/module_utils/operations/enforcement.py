@@ -68,8 +68,9 @@ def enforce_claim(
 ) -> tuple[Reservation, tuple[str, ...]]:
     """Enforce what was just claimed; returns the reservation and warnings.
 
-    When the hypervisor does not hold a hard claim, the claim is taken back (a changed one to what it was) and the
-    error raised with ``details['rolled_back']``. A soft claim stays, enforced by the ledger alone.
+    When the hypervisor does not hold a hard claim, the claim is taken back (a changed one to what it was, unless that
+    was never enforced either) and the error raised with ``details['rolled_back']``. A soft claim stays, enforced by
+    the ledger alone.
     """
     try:
         return enforce(driver, ledger, claim.reservation, now_ts), ()
@@ -95,7 +96,7 @@ def _rolled_back(
 ) -> ForesightError:
     """Undo the claim and return ``cause`` with what was undone in its details."""
     problems: list[dict[str, Any]] = []
-    if claim.previous is None:
+    if claim.previous is None or not claim.previous.enforced_by:
         _release(driver, ledger, claim.reservation, now_ts, problems)
     else:
         _restore(driver, ledger, claim.previous, request, room, now_ts, problems)

@@ -210,6 +210,18 @@ def test_the_claim_of_a_dead_maker_is_finished_by_asking_again(site: Site, monke
     assert site.holds().keys() == {again.result["reservation_id"]}
 
 
+def test_a_claim_that_was_never_enforced_is_taken_back_when_it_cannot_be(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr(SimulatedDriver, "place_hold", _dies)
+        with pytest.raises(Killed):
+            site.run()
+    site.estate.driver().inject({"kind": "hold_refused", "host": "host-c"})
+    assert site.fails().details["rolled_back"] is True
+    assert site.active() == []
+
+
 @pytest.mark.parametrize(
     ("code", "options"),
     [
