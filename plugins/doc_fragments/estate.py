@@ -32,10 +32,12 @@ options:
         type: float
         default: 60.0
       scenario:
-        description: For V(simulated), the scenario file (YAML).
+        description: For V(simulated), the scenario file (YAML), as the collection's C(docs/simulated.md) describes it.
         type: path
       state_path:
-        description: For V(simulated), the file that keeps its state between tasks.
+        description:
+          - For V(simulated), the file that keeps its state between tasks, on a local disk.
+          - By default a file below C(~/.foresight/simulated), one for each scenario's path.
         type: path
       hostname:
         description:

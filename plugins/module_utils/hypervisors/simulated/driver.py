@@ -342,8 +342,8 @@ class SimulatedDriver(Driver):
                     f"The VM {hold.vm_uuid} is not on the host that holds capacity for it",
                     details={"fault": "vm_not_here", "host_id": hold.host_id},
                 )
-            guaranteed = hold.amount if hold.tier == "hard" else world.vms[number].guaranteed
-            world.state.set_guarantee(hold.vm_uuid, guaranteed.as_dict())
+            if hold.tier == "hard":
+                world.state.set_guarantee(hold.vm_uuid, hold.amount.as_dict())
             world.state.drop_hold(hold.reservation_id)
             return holds.enforcement(world, hold.tier)
 

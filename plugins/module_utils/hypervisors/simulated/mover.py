@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...estate.resources import RESOURCES
@@ -97,7 +97,7 @@ class Mover:
 
     def _one_span(self, moves: Mapping[int, Move], ts: float, left_s: float) -> float:
         """Advance to the next event, at most ``left_s`` on, and return how many seconds that took."""
-        moment = self._world.moment(ts)
+        moment = replace(self._world.moment(ts), throttled={})  # as of the last save; `_rate` knows the present
         active = [move for move in moves.values() if move.active]
         for move in active:
             self._meet_hosts(move, moment, ts)

@@ -33,7 +33,8 @@ class Moment:
     """What holds at ``now_ts``.
 
     ``host_of`` (vms,) is each VM's host number or `NOWHERE`; ``guaranteed`` (vms, resources) what it is guaranteed,
-    holds on its own host included; ``jumps`` the demand jumps of live faults, for any time.
+    holds on its own host included; ``jumps`` the demand jumps of live faults, for any time; ``throttled`` the share of
+    its CPU that a migration takes from a VM, by its number.
     """
 
     now_ts: float
@@ -44,6 +45,7 @@ class Moment:
     holds: tuple[Mapping[str, Any], ...]
     faults: tuple[LiveFault, ...]
     jumps: tuple[DemandJump, ...]
+    throttled: Mapping[int, float]
 
     @property
     def active_host_of(self) -> NDArray[np.int64]:
@@ -90,6 +92,9 @@ class World:
             holds=holds,
             faults=faults,
             jumps=tuple(self._jumps(faults)),
+            throttled={
+                self.vm_number[body["vm_uuid"]]: body["copy"]["throttle"] for _, body in self.state.active_jobs()
+            },
         )
 
     def host_of_at(self, ts: float) -> NDArray[np.int64]:
@@ -103,6 +108,8 @@ class World:
     def service(self, moment: Moment, ts: float) -> Service:
         """Return what is wanted and delivered at ``ts`` with the moment's placement; one step."""
         demand = self.demand.over(ts, 1, moment.jumps)
+        for vm, share in moment.throttled.items():
+            demand[vm, RESOURCES.index("cpu")] *= 1.0 - share
         return serve(demand, moment.guaranteed, moment.active_host_of, self.own_load, self.capacity)
 
     def serviced_spans(

@@ -137,6 +137,41 @@ def test_a_vm_that_dirties_faster_than_the_link_never_converges_unless_throttled
     assert finish(driver, job, limit_s=3600.0).phase == "done"
 
 
+def test_a_throttled_vm_gets_less_processor_time_until_it_has_arrived(simulated_estate: SimulatedEstate) -> None:
+    simulated_estate.scenario["vms"][1]["dirty_mib_s_per_core"] = 200
+    driver, uuid = simulated_estate.driver(), simulated_estate.vm_uuid("db01")
+    order_ = order(uuid, auto_converge=True, tuning=Tuning(bandwidth_mib_s=50, max_downtime_ms=2000))
+    job = driver.start_migration(order_, driver)
+    driver.clock.sleep(200.0)  # two bad rounds of 30.7 s end at 184 s, so the first throttling is on
+    during = driver.observe_vm(uuid)
+    assert during is not None
+    assert during.cpu_cores == pytest.approx(2.0 * 0.8)
+    assert finish(driver, job, limit_s=3600.0).phase == "done"
+    after = driver.observe_vm(uuid)
+    assert after is not None
+    assert after.cpu_cores == 2.0
+
+
+def test_a_stalled_post_copy_can_be_resumed(simulated_estate: SimulatedEstate) -> None:
+    driver, uuid = simulated_estate.driver(), simulated_estate.vm_uuid("db01")
+    job = driver.start_migration(order(uuid, post_copy=True, tuning=Tuning(bandwidth_mib_s=100)), driver)
+    driver.clock.sleep(5.0)
+    driver.switch_to_post_copy(job)
+    driver.inject({"kind": "migration_stall", "times": 1})
+    driver.clock.sleep(600.0)
+    assert driver.progress(job).phase == "stalled"
+    driver.recover_post_copy(job, driver)
+    assert finish(driver, job).phase == "done"
+
+
+def test_a_soft_hold_leaves_the_vms_own_guarantee_alone(simulated_estate: SimulatedEstate) -> None:
+    simulated_estate.scenario["vms"][0]["guaranteed"] = {"cpu_cores": 1.0}
+    driver, uuid = simulated_estate.driver(), simulated_estate.vm_uuid("web01")
+    placed = driver.place_hold(hold(uuid, host="host-a", tier="soft"))
+    assert set(driver.settle_hold(placed).values()) == {"ledger"}
+    assert next(vm.guaranteed.cpu_cores for vm in driver.inventory().vms if vm.uuid == uuid) == 1.0
+
+
 def test_post_copy_runs_the_vm_at_the_destination_at_once_and_cannot_be_aborted(
     simulated_estate: SimulatedEstate,
 ) -> None:
