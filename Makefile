@@ -14,6 +14,9 @@ TEST_VENV := .venv-test
 NEWEST_VENV := .venv-newest
 IMPORTER_VENV := .venv-importer
 DEMO_DIR := .demo
+BENCH_VENV := .venv-bench
+TRAIN_VENV := .venv-train
+WEIGHTS := plugins/module_utils/forecasting/weights
 
 VERSION := $(shell sed -n 's/^version: //p' galaxy.yml)
 TARBALL := $(BUILD)/foresight-migration-$(VERSION).tar.gz
@@ -94,6 +97,26 @@ bench: $(TEST_VENV)/.ready ## Run the benchmarks (see docs/performance.md).
 .PHONY: bench-placement
 bench-placement: $(TEST_VENV)/.ready ## Replay recorded demand under five placement rules (TRACES=FILE for other traces).
 	$(TEST_VENV)/bin/python benchmarks/bench_placement.py $(if $(TRACES),--traces $(TRACES))
+
+.PHONY: bench-forecast
+bench-forecast: $(TEST_VENV)/.ready $(BENCH_VENV)/.ready ## Score forecasts beside other libraries (TRACES=FOLDER for other traces).
+	$(TEST_VENV)/bin/python benchmarks/bench_forecast.py --competitors $(BENCH_VENV)/bin/python $(if $(TRACES),--traces $(TRACES))
+
+$(BENCH_VENV)/.ready: benchmarks/requirements.txt
+	tools/make-venv $(BENCH_VENV) $(PYTHON)
+	$(BENCH_VENV)/bin/python $(PIP) -r benchmarks/requirements.txt
+	@touch $@
+
+.PHONY: train
+train: $(TRAIN_VENV)/.ready ## Train the shipped networks (TRACES=FOLDER with the Bitbrains trace; see docs/model-card.md).
+	@tools/copy-tree $(BUILD)/lint
+	PYTHONPATH=$(BUILD)/lint $(TRAIN_VENV)/bin/python tools/train/train_global.py --traces $(TRACES) --out $(WEIGHTS)/global_weights.py
+	PYTHONPATH=$(BUILD)/lint $(TRAIN_VENV)/bin/python tools/train/train_lstm.py --traces $(TRACES) --out $(WEIGHTS)/lstm_weights.py
+
+$(TRAIN_VENV)/.ready: tools/train/requirements.txt
+	tools/make-venv $(TRAIN_VENV) $(PYTHON)
+	$(TRAIN_VENV)/bin/python $(PIP) -r tools/train/requirements.txt
+	@touch $@
 
 .PHONY: bench-vmware
 bench-vmware: $(TEST_VENV)/.ready ## Compare reading a vCenter with other collections' info modules.

@@ -158,7 +158,7 @@ forecast_id:
   description: The id of the forecast in the store, made from the history and the options.
   returned: success
   type: str
-  sample: f-20260301t2105z-3f0c9a51d2be7714
+  sample: f-20260301t2105-3f0c9a51d2be7714
 snapshot_id:
   description: The snapshot whose VMs were forecast.
   returned: success
@@ -201,6 +201,13 @@ scores:
     coverage_95:
       description: Coverage of the 95 % interval.
       type: float
+track_record:
+  description:
+    - How the latest forecasts that have come due turned out, by model, C(forecasts), C(coverage_80), C(coverage_95),
+      C(peaks_exceeded) (at the 95 % level) and C(relative_loss) to taking the day before as it was.
+    - A model that fails a series three times in a row is not used for it by V(auto) any more.
+  returned: success
+  type: dict
 vms:
   description: The VMs asked for, or the first 50 of the fleet. All are in the stored forecast.
   returned: success
@@ -217,7 +224,8 @@ vms:
       description:
         - For each resource its C(unit), C(mean), C(sd), C(quantiles) and C(intervals) (averages over the horizon of
           what is stated for each step), the C(peak) over the horizon, and the C(model) with C(why), C(history_steps),
-          C(score), C(coverage_80), C(coverage_95) and C(warnings).
+          C(score), C(coverage_80), C(coverage_95), C(warnings) and, where
+          forecasts have come due, C(track_record).
       type: dict
 vms_left_off:
   description: How many VMs RV(vms) does not show.

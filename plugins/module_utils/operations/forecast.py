@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..clock import to_iso
@@ -20,11 +20,13 @@ from ..estate.series import SeriesKey, SeriesSet
 from ..estate.snapshot import Estate
 from ..forecasting.forecast import forecast
 from ..forecasting.request import ForecastRequest, KnownEvent
+from ..forecasting.scoring import demoted
 from ..libraries import library
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .forecast_report import pictures, write_report
-from .forecast_result import result_of
+from .forecast_result import add_records, result_of
+from .forecast_scores import keep_score, track_record, track_records
 from .own_load import read_own_loads
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
     estate = workspace.snapshots.read(request.snapshot_id)
     vms, hosts = _asked(request, estate)
     series = _history(request, workspace, estate, vms, hosts)
-    question = _question(request, workspace, series, estate, vms)
+    history = keep_score(workspace, estate.taken_ts, check_mode=context.check_mode)
+    question = replace(_question(request, workspace, series, estate, vms), demoted=demoted(history))
     forecast_id = _identify(series, request, question)
     exists = workspace.forecasts.exists(forecast_id)
     if exists:
@@ -87,6 +90,8 @@ def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
         if not context.check_mode:
             workspace.forecasts.write(forecast_id, answer)
     result, warnings = result_of(answer, forecast_id, estate, vms, hosts, request.levels, bool(request.vms))
+    result["track_record"] = track_record(history)
+    add_records(result, track_records(history))
     drawn = _draw(request, answer, series, question, estate, vms, hosts) if not context.check_mode else []
     result["reports"] = list(request.report_paths)
     diff = None if exists else {"before": {"forecast_id": None}, "after": {"forecast_id": forecast_id}}

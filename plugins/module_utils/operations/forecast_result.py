@@ -66,6 +66,15 @@ def result_of(
     return result, _warnings(forecast)
 
 
+def add_records(result: Mapping[str, Any], records: Mapping[SeriesKey, Mapping[str, Any]]) -> None:
+    """Add to each shown VM's resources how its past forecasts turned out, as ``track_record``."""
+    for entity in result["vms"]:
+        for metric, figures in entity["resources"].items():
+            record = records.get(SeriesKey("vm", entity["uuid"], metric))
+            if record is not None:
+                figures["track_record"] = dict(record)
+
+
 def _scores(forecast: Forecast) -> dict[str, float | None]:
     """Return fleet-wide medians of the backtests' figures."""
     return {

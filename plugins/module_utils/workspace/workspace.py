@@ -14,6 +14,7 @@ from .forecasts import Forecasts
 from .metrics import MetricsDataset
 from .object_files import ObjectFiles
 from .records import Counters, Events, MigrationLog, read_json, write_json
+from .scores import ForecastScores
 from .snapshots import Snapshots
 
 #: The layout that this code writes, see docs/artefacts.md. A reader refuses a store with a higher number.
@@ -22,7 +23,7 @@ _STAMP = "workspace.json"
 
 
 class Workspace:
-    """One store. Its parts: ``metrics``, ``snapshots``, ``forecasts``, ``migrations``, ``events``, ``counters``."""
+    """One store. Its parts: `metrics`, `snapshots`, `forecasts`, `scores`, `migrations`, `events`, `counters`."""
 
     def __init__(self, files: Files, *, writable: bool) -> None:
         """Use `open`."""
@@ -31,6 +32,7 @@ class Workspace:
         self.snapshots = Snapshots(files)
         self.forecasts = Forecasts(files)
         self.migrations = MigrationLog(files)
+        self.scores = ForecastScores(files)
         self.events = Events(files)
         self.counters = Counters(files)
 

@@ -131,6 +131,21 @@ def test_a_hosts_figures_are_those_of_the_sum_not_the_sum_of_figures(store: str)
     assert host["resources"]["cpu"]["not_forecast"] == 1
 
 
+def test_a_forecast_that_has_come_due_is_scored_once_and_shown(store: str) -> None:
+    workspace = Workspace.open(store)
+    forecast_vms(request(store), Context())
+    ts = NOW + np.arange(2 * 288) * STEP + 1.0
+    _append(workspace, "vm", UUIDS[0], "cpu", ts, 2 + np.sin(ts / 86_400 * 2 * np.pi))
+    workspace.snapshots.write(replace(_estate(), snapshot_id="", taken_ts=NOW + 2 * 86_400))
+    later = forecast_vms(request(store), Context()).result
+    (score,) = [item for item in later["vms"] if item["uuid"] == UUIDS[0]]
+    assert score["resources"]["cpu"]["track_record"]["forecasts"] == 1
+    assert sum(model["forecasts"] for model in later["track_record"].values()) == 1
+    again = forecast_vms(request(store), Context()).result
+    assert again["track_record"] == later["track_record"]
+    assert len(workspace.scores.ids()) == 1
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
