@@ -16,6 +16,7 @@ from ..estate.series import Samples
 from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.parallel import answer_all
+from ..workspace.errors import StoreNotWritable
 from ..workspace.lease import lease
 from ..workspace.metrics import AppendReport, check_samples
 from ..workspace.retention import tidy
@@ -90,11 +91,13 @@ def _collect(
         question = _question(request, context, workspace, fleet.clock.now())
         context.report(f"Asking {len(fleet.names)} endpoints", {"endpoints": list(fleet.names)})
         answers = fleet.ask(partial(ask_endpoint, question=question), deadline_s=request.deadline_s)
+    _check_stored(answers)
     estate = build_estate(answers, {str(one["name"]): str(one["type"]) for one in request.endpoints}, question.now_ts)
     _check_any_answered(estate)
     estate = _with_others(request, workspace, estate)
     details = details_of(estate, request.vms, request.hosts)
     sources = _ask_sources(request, question, estate)
+    _check_stored(sources)
     estate = _store(workspace, estate, answers, sources, context)
     if events is not None and not context.check_mode:
         workspace.events.put(events, replace=True)
@@ -163,6 +166,13 @@ def _check_any_answered(estate: Estate) -> None:
             advice=str(first.get("advice", "")),
             details={"endpoints": errors},
         )
+
+
+def _check_stored(answers: Mapping[str, Answer | SourceAnswer | ForesightError]) -> None:
+    """A store that takes nothing more is no fault of the endpoint whose samples it refused."""
+    for answer in answers.values():
+        if isinstance(answer, StoreNotWritable):
+            raise answer
 
 
 def _with_others(request: CollectRequest, workspace: Workspace, estate: Estate) -> Estate:

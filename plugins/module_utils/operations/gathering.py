@@ -16,6 +16,7 @@ from ..hypervisors.protocol import Driver, Inventory, Reading
 from ..libraries import library
 from ..sources.entities import Entities
 from ..sources.source import open_source
+from ..workspace.errors import StoreNotWritable
 from ..workspace.metrics import AppendReport
 
 if TYPE_CHECKING:
@@ -186,6 +187,8 @@ def _read_history(driver: Driver, question: Question, answer: Answer) -> float |
     batches = driver.history(question.since_ts(answer.previous), question.now_ts)
     try:
         store_batches(driver.name, batches, question.append, answer.tally)
+    except StoreNotWritable:
+        raise
     except ForesightError as error:
         answer.warnings.append(f"{driver.name}: its history could not be read completely: {error.message}")
         return answer.previous.history_until_ts  # so that the next collection asks for the same again

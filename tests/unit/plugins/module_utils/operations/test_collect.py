@@ -35,7 +35,9 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.col
     gathered_subsets,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context, Outcome
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.errors import StoreFull
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.lease import lease
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.metrics import AppendReport, MetricsDataset
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 
 NOW = 1_770_000_000 // 3600 * 3600.0
@@ -388,6 +390,23 @@ def test_an_unknown_vm_is_refused_by_name(store: str) -> None:
     SCRIPTS["lab"] = Script(vms=[vm("lab")], readings=usage())
     with pytest.raises(UnknownVm):
         run(store, vms=["nobody"])
+
+
+@pytest.mark.parametrize("full_at", ["usage", "history"])
+def test_a_full_disk_fails_the_task_and_is_no_fault_of_the_endpoint(
+    store: str, monkeypatch: pytest.MonkeyPatch, full_at: str
+) -> None:
+    script = Script(vms=[vm("lab")], readings=usage() if full_at == "usage" else [], past=[usage(ts=NOW - 600.0)])
+    SCRIPTS["lab"] = script
+
+    def refuse(_dataset: MetricsDataset, _name: str, _samples: Samples) -> AppendReport:
+        raise StoreFull("no space left")
+
+    monkeypatch.setattr(MetricsDataset, "append", refuse)
+    with pytest.raises(StoreFull):
+        run(store)
+    assert Workspace.open(store).snapshots.ids() == []
+    assert Workspace.open(store).counters.read("lab") == {}
 
 
 def test_the_result_of_a_large_estate_stays_small(store: str) -> None:
