@@ -27,7 +27,7 @@ from .guard_state import Ladder
 from .latency import LatencyProbe
 from .move import Move, Timeline
 from .planning import Plan, ladder_for, make_plan, measure_basis
-from .progress_line import shown_name
+from .progress_line import printable, shown_name
 from .settlement import Settlement, settle_arrival, settle_return
 from .verification import Place, Verdict, look, verify
 
@@ -276,7 +276,7 @@ class Orchestrator:
         now_ts = self._clock.now()
         entry = {"at": to_iso(now_ts), "elapsed_s": round(now_ts - self._started_ts, 3), "step": step}
         self.timeline.add({**entry, "message": message, **data})
-        self._report(f"{step}: {message}", {"step": step, **data})
+        self._report(printable(f"{step}: {message}"), {"step": step, **data})
 
 
 def required(plan: Plan, without: Collection[str] = ()) -> tuple[MoveOrder, Ladder]:

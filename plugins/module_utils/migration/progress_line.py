@@ -13,9 +13,14 @@ from ..hypervisors.protocol import Progress
 NAME_LENGTH = 40
 
 
+def printable(text: str) -> str:
+    """Return ``text`` fit for one line of a terminal, whatever a guest or a hypervisor put into it."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def shown_name(vm: Vm) -> str:
-    """Return the VM's name fit for one line of a terminal: printable characters only, at most `NAME_LENGTH`."""
-    name = "".join(char if char.isprintable() else "?" for char in vm.name)
+    """Return the VM's name fit for one line of a terminal, at most `NAME_LENGTH` characters."""
+    name = printable(vm.name)
     return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
 
 

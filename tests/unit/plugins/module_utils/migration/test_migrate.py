@@ -70,9 +70,10 @@ def _untouched_at_source(estate: Estate, reservation_id: str) -> None:
 
 def test_a_move_that_fails_leaves_the_vm_at_its_source_and_nothing_held(estate: Estate) -> None:
     reservation = estate.reserve()
-    estate.inject(kind="migration_failure", at_percent=50, message="boom {{ 7 * 7 }}")
+    estate.inject(kind="migration_failure", at_percent=50, message="boom {{ 7 * 7 }}\n\x1b[31m")
     error = _failure(estate)
-    assert error.details["cause"]["message"] == "boom {{ 7 * 7 }}"
+    assert error.details["cause"]["message"] == "boom {{ 7 * 7 }}\n\x1b[31m"
+    assert all(line.isprintable() for line in estate.lines)
     assert len(error.details["undone"]) == 2
     assert error.details["left"] == []
     _untouched_at_source(estate, reservation.reservation_id)
