@@ -124,7 +124,7 @@ count:
   type: int
   sample: 1
 ledger:
-  description: The ledger's URL without its password.
+  description: The ledger's URL without its password. Ansible hides it where it is just what O(ledger) was set to.
   returned: success
   type: str
 calendars:
