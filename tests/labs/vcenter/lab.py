@@ -159,7 +159,7 @@ def running(program: Path, state: Path, flags: Sequence[str]) -> Iterator[VCente
         process.wait(timeout=10)
         raise RuntimeError(f"the lab did not start: {(state / 'log').read_text()}")
     told = json.loads(line)
-    host, _, port = told["url"].rpartition(":")
+    host, port = told["url"].rsplit(":", 1)
     vcenter = VCenter(process, host, int(port), told["control"], told["ca"], told["user"], told["password"])
     try:
         yield vcenter

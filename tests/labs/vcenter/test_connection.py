@@ -196,7 +196,7 @@ def test_threads_share_one_renewed_session(vcenter: VCenter, connect: Connect) -
     manager.TerminateSession([s.key for s in manager.sessionList if s.key != manager.currentSession.key])
     vcenter.reset_requests()
     seen: list[object] = []
-    threads = [threading.Thread(target=lambda: seen.append(driver.locate(uuid))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: seen.append(driver.locate(uuid))) for thread in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

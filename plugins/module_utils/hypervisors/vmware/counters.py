@@ -42,7 +42,7 @@ class Catalogue:
     @property
     def ids(self) -> tuple[int, ...]:
         """The ids to ask for."""
-        return tuple(counter_id for counter_id, _ in self.counters.values())
+        return tuple(counter_id for counter_id, unit in self.counters.values())
 
     def metric_of(self, counter_id: int) -> tuple[str, str] | None:
         """Return (metric, unit) of a counter id."""

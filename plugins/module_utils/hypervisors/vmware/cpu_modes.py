@@ -25,7 +25,7 @@ class CpuModes:
         highest = next((mode for mode in self.known if mode[0] == key), None)
         if highest is None:
             return frozenset()
-        _, vendor, tier = highest
+        vendor, tier = highest[1:]
         return frozenset(name for name, maker, level in self.known if maker == vendor and level <= tier)
 
     def required(self, key: str | None) -> frozenset[str]:

@@ -56,6 +56,16 @@ class Span:
     end_ts: float
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One entity's samples of one metric, in its unit, with the times at which they begin."""
+
+    entity: Entity
+    metric: str
+    starts: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
 def entities(session: Session) -> list[Entity]:
     """Return all hosts and all VMs with a readable configuration."""
     records = read_everywhere(
@@ -198,20 +208,18 @@ def _batches(items: Sequence[Entity], size: int) -> Iterator[Sequence[Entity]]:
 
 def _samples(catalogue: Catalogue, answers: Sequence[tuple[Entity, Any]], since_ts: float) -> Samples:
     columns = [column for entity, answer in answers for column in _columns(entity, catalogue, answer, since_ts)]
-    counts = [len(ts) for _, _, ts, _ in columns]
+    counts = [len(column.starts) for column in columns]
     return Samples(
-        entity_kind=_repeated([entity.kind for entity, _, _, _ in columns], counts),
-        entity_id=_repeated([entity.entity_id for entity, _, _, _ in columns], counts),
-        metric=_repeated([metric for _, metric, _, _ in columns], counts),
-        ts=_joined([ts for _, _, ts, _ in columns]),
-        value=_joined([value for _, _, _, value in columns]),
+        entity_kind=_repeated([column.entity.kind for column in columns], counts),
+        entity_id=_repeated([column.entity.entity_id for column in columns], counts),
+        metric=_repeated([column.metric for column in columns], counts),
+        ts=_joined([column.starts for column in columns]),
+        value=_joined([column.values for column in columns]),
     )
 
 
-def _columns(
-    entity: Entity, catalogue: Catalogue, answer: Any, since_ts: float
-) -> Iterator[tuple[Entity, str, NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield (entity, metric, starts, values) of each series whose unit is known, without samples up to ``since_ts``."""
+def _columns(entity: Entity, catalogue: Catalogue, answer: Any, since_ts: float) -> Iterator[Column]:
+    """Yield each series whose unit is known, without samples up to ``since_ts``."""
     interval = _interval_of(answer)
     for counter_id, ends, values in series_of(answer):
         known = catalogue.metric_of(counter_id)
@@ -222,7 +230,7 @@ def _columns(
         if interval == REALTIME_S:
             starts, values = _per_minute(starts, values)
         fresh = starts > since_ts
-        yield entity, known[0], starts[fresh], values[fresh] * scale
+        yield Column(entity, known[0], starts[fresh], values[fresh] * scale)
 
 
 def _interval_of(answer: Any) -> int:

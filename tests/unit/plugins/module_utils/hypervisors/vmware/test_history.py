@@ -77,20 +77,22 @@ def test_missing_values_are_left_out_rather_than_zero() -> None:
     assert counter == 6
     assert list(values) == [5.0, 7.0]
     assert ends[1] - ends[0] == 40.0
-    ((_, _, negative),) = series_of(answer(INFO, c6="5,-1,7"))
-    assert list(negative) == [5.0, 7.0]
+    (negative,) = series_of(answer(INFO, c6="5,-1,7"))
+    assert list(negative[2]) == [5.0, 7.0]
 
 
 def test_newest_first_answers_are_turned_round() -> None:
     info = ",".join(f"20,{time}" for time in reversed(INFO.split(",")[1::2]))
-    ((_, ends, values),) = series_of(answer(info, c6="3,2,1"))
+    ((counter, ends, values),) = series_of(answer(info, c6="3,2,1"))
+    assert counter == 6
     assert list(values) == [1.0, 2.0, 3.0]
     assert np.all(np.diff(ends) == 20)
 
 
 def test_an_answer_without_samples_or_with_too_few_values_is_harmless() -> None:
     assert list(series_of(answer(""))) == []
-    ((_, ends, values),) = series_of(answer(INFO, c6="5"))
+    ((counter, ends, values),) = series_of(answer(INFO, c6="5"))
+    assert counter == 6
     assert len(ends) == len(values) == 1
     assert len(sample_ends("")) == 0
 
