@@ -27,7 +27,7 @@ class Entities:
         for vm in estate.vms.values():
             self._vms[vm.uuid.lower()] = {vm.uuid}  # a guest may call itself like another's uuid
         for host in estate.hosts.values():
-            for name in {host.key, host.host_id, host.name}:
+            for name in (host.key, host.host_id, host.name):
                 self._hosts[name].add(host.key)
         self._unknown: Counter[tuple[str, str]] = Counter()
         self._ambiguous: Counter[tuple[str, str]] = Counter()

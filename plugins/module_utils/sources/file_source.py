@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,14 +125,14 @@ class FileSource(Source):
                 bad[chunk.lines[at]] = f"column {self._time_column!r}: {problem}"
         parts = self._wide(chunk, bad, (entities, ts, totals)) if self._metrics else self._long(chunk, bad)
         entity_ids = np.array(entities, object)
-        good = ~np.isnan(ts) & (entity_ids != None)  # noqa: E711 - element-wise
+        good = ~np.isnan(ts) & np.array([entity is not None for entity in entities], bool)
         rows = [(metric, values, good & ~np.isnan(values)) for metric, values in parts]
         samples = Samples(
-            entity_kind=np.full(sum(int(mask.sum()) for _, _, mask in rows), self._entity_kind, object),
-            entity_id=_joined([entity_ids[mask] for _, _, mask in rows], object),
-            metric=_joined([metric[mask] for metric, _, mask in rows], object),
-            ts=_joined([ts[mask] for _, _, mask in rows], float),
-            value=_joined([values[mask] for _, values, mask in rows], float),
+            entity_kind=np.full(sum(int(mask.sum()) for _name, _values, mask in rows), self._entity_kind, object),
+            entity_id=_joined([entity_ids[mask] for _name, _values, mask in rows], object),
+            metric=_joined([metric[mask] for metric, _values, mask in rows], object),
+            ts=_joined([ts[mask] for _name, _values, mask in rows], float),
+            value=_joined([values[mask] for _name, values, mask in rows], float),
         )
         return samples, sorted(bad.items())
 
@@ -203,7 +204,7 @@ def _growth(values: Any, column: str, place: tuple[Sequence[str | None], Any, To
     entities, times, totals = place
     rates = np.full(len(values), np.nan)
     for at, (entity, ts, value) in enumerate(zip(entities, times.tolist(), values.tolist(), strict=True)):
-        if entity is None or ts != ts or value != value:
+        if entity is None or math.isnan(ts) or math.isnan(value):
             continue
         before = totals.get((entity, column))
         totals[entity, column] = (ts, value)

@@ -31,7 +31,7 @@ _ROWS_PER_GROUP = 1 << 16
 def level_name(level: float) -> str:
     """Return the column of a quantile: 0.025 -> ``q02_5``, 0.5 -> ``q50``, 0.99 -> ``q99``."""
     percent = f"{level * 100:.6f}".rstrip("0").rstrip(".")
-    whole, _, part = percent.partition(".")
+    whole, _point, part = percent.partition(".")
     return f"q{whole:0>2}" + (f"_{part}" if part else "")
 
 

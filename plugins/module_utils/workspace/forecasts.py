@@ -102,7 +102,7 @@ class Forecasts:
         """Return the ids of all finished forecasts, the newest first."""
         names = self._files.folders(FOLDER)
         finished = [(ts, name) for name in names if (ts := self._finished_ts(name)) is not None]
-        return [name for _, name in sorted(finished, reverse=True)]
+        return [name for _ts, name in sorted(finished, reverse=True)]
 
     def delete(self, forecast_id: str) -> None:
         """Remove that forecast; one that is gone already is fine."""

@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from .errors import BadArtefact
 from .files import Files, LocalFiles
@@ -19,16 +19,14 @@ from .records import read_json, write_json
 FOLDER = "leases"
 
 
-@contextmanager
-def lease(files: Files, name: str, ttl_s: float) -> Iterator[bool]:
-    """Hold the lease ``name`` for the duration of the block; gives False when another process holds it.
+def lease(files: Files, name: str, ttl_s: float) -> AbstractContextManager[bool]:
+    """Return a context that holds the lease ``name``; it gives False when another process holds it.
 
     In a local folder it is a lock that the system frees whatever becomes of its holder. An object store has no such
     lock: there the lease is an object that counts for ``ttl_s`` seconds, and two processes that start within the same
     moment may both get it. It is for work that two may do at once without harm, only in vain.
     """
-    with _local(files, name) if isinstance(files, LocalFiles) else _remote(files, name, ttl_s) as held:
-        yield held
+    return _local(files, name) if isinstance(files, LocalFiles) else _remote(files, name, ttl_s)
 
 
 @contextmanager

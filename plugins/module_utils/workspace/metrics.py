@@ -186,14 +186,14 @@ class MetricsDataset:
             with self._files.open(path) as source:
                 return action(source)
         except DamagedFile:
-            content = self._files.read(path)  # raises when it was the storage that failed, not the file
-        return action(pa.BufferReader(content))
+            # reading all of it raises when it was the storage that failed, not the file
+            return action(pa.BufferReader(self._files.read(path)))
 
     def _set_aside(self, path: str, problem: DamagedFile) -> None:
         if not self._writable:
             self.warnings.append(f"{path} is damaged and was left out: {problem}")
             return
-        kept = f"{DAMAGED_FOLDER}/{path.replace('/', '__')}"
+        kept = f"{DAMAGED_FOLDER}/{path}"
         self._files.write(kept, self._files.read(path))
         self._files.delete(path)
         self.warnings.append(f"{path} is damaged, was left out and is kept as {kept}: {problem}")
@@ -201,7 +201,7 @@ class MetricsDataset:
     def _listed(self, start_ms: int, end_ms: int) -> list[tuple[int, list[str]]]:
         """Return the days that touch the window, in order, each with its files of all endpoints as written."""
         by_day: dict[int, list[str]] = {}
-        for (_, day), paths in self.partitions().items():
+        for (_folder, day), paths in self.partitions().items():
             if start_ms < (day + 1) * MS_PER_DAY and day * MS_PER_DAY < end_ms:
                 by_day.setdefault(day, []).extend(paths)
         return [(day, sorted(paths, key=file_name)) for day, paths in sorted(by_day.items())]

@@ -102,7 +102,7 @@ def test_a_damaged_object_is_set_aside(store: str) -> None:
     np.testing.assert_array_equal(series.values[:, 1], expected(2)[:, 1])
     assert np.isnan(series.values[:, 0]).all()
     assert path in workspace.metrics.warnings[0]
-    assert len(workspace.files.files("damaged")) == 1
+    assert workspace.files.tree("damaged") == [f"damaged/{path}"]
 
 
 def test_a_writer_that_dies_in_the_middle_leaves_no_object(store: str) -> None:

@@ -185,7 +185,7 @@ def test_a_damaged_file_is_named_and_set_aside_and_the_rest_is_read(store: str, 
     series = workspace.metrics.read(KEYS, START, START + DAY_S, 300)
     np.testing.assert_array_equal(series.values, expected([1]))
     assert broken.name in workspace.metrics.warnings[0]
-    kept = list(Path(store, "damaged").iterdir())
+    kept = list(Path(store, "damaged").rglob("*.parquet"))
     assert [path.read_bytes() for path in kept] == [bytes(changed[damage])]
     assert not broken.exists()
 
