@@ -71,7 +71,6 @@ class SimulatedDriver(Driver):
         self._scenario_path = str(options["scenario"])
         self._timeout_s = float(options.get("timeout_s") or 60.0)
         self._world: World | None = None
-        self._state: State | None = None
 
     # connection, clock and faults
 
@@ -88,9 +87,9 @@ class SimulatedDriver(Driver):
 
     def close(self) -> None:
         """Close the state file."""
-        if self._state is not None:
-            self._state.close()
-        self._state = self._world = None
+        if self._world is not None:
+            self._world.state.close()
+        self._world = None
 
     def _opened(self) -> World:
         """Return the world, loading scenario, traces and state on first use."""
@@ -100,9 +99,9 @@ class SimulatedDriver(Driver):
             demand = Demand(scenario.vms, traces)
             start_ts = _start_ts(scenario, traces)
             clock = ClockReading(scenario.clock.mode, scenario.clock.speed, start_ts, time.time())
-            self._state = State(_state_path(self.options.get("state_path"), scenario))
-            self._state.open(scenario.digest, clock, scenario.faults)
-            self._world = World(scenario, demand, self._state)
+            state = State(_state_path(self.options.get("state_path"), scenario))
+            state.open(scenario.digest, clock, scenario.faults)
+            self._world = World(scenario, demand, state)
         return self._world
 
     @contextmanager
@@ -367,13 +366,14 @@ class SimulatedDriver(Driver):
             return describe.job(number, move)
 
     def _require_same_estate(self, destination: Driver) -> None:
-        other = getattr(destination, "_state", None)
-        if not isinstance(destination, SimulatedDriver) or other is None or other.path != self._opened().state.path:
-            raise HypervisorFault(
-                f"Endpoint {destination.name!r} is not part of the same simulated estate",
-                advice="Give both endpoints the same scenario and state_path.",
-                details={"fault": "destination_foreign"},
-            )
+        own_path = self._opened().state.path
+        if isinstance(destination, SimulatedDriver) and destination._opened().state.path == own_path:
+            return
+        raise HypervisorFault(
+            f"Endpoint {destination.name!r} is not part of the same simulated estate",
+            advice="Give both endpoints the same scenario and state_path.",
+            details={"fault": "destination_foreign"},
+        )
 
     def _begin(self, world: World, moment: Moment, order: MoveOrder) -> Move:
         number = world.vm_number[order.vm_uuid]

@@ -97,8 +97,6 @@ def read_fault(item: Fields) -> Fault:
         end_ts=item.optional_moment("end"),
         times=item.integer("times", minimum=1) if "times" in item else None,
     )
-    item.raw("resource")
-    item.raw("times")
     item.refuse_unknown()
     for needed in KINDS[kind]:
         if needed not in item:

@@ -27,7 +27,7 @@ class Fields:
         self.path = path
 
     def __contains__(self, name: str) -> bool:
-        return self._data.get(name) is not None
+        return self._has(name)
 
     def refuse_unknown(self) -> None:
         """Raise for any option that no reader has asked for."""

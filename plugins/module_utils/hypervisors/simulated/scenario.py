@@ -258,7 +258,6 @@ def _hosts(item: Fields) -> list[SimulatedHost]:
         "labels": item.labels("labels"),
         "endpoint": item.optional_text("endpoint"),
     }
-    item.raw("count")
     hosts = [SimulatedHost(host_id=fixed_id or name, name=name, **options) for _, name in _numbered(item)]  # type: ignore[arg-type]  # typed by the readers
     item.refuse_unknown()
     return hosts
@@ -295,7 +294,6 @@ def _vms(item: Fields, hosts: Sequence[SimulatedHost]) -> list[SimulatedVm]:
             "compressed_fraction", DEFAULT_COMPRESSED_FRACTION, minimum=0.05, maximum=1.0
         ),
     }
-    item.raw("count")
     vms = [
         SimulatedVm(
             uuid=(fixed_uuid or str(uuid.uuid5(_UUIDS, f"{item.path}/{index}/{name}"))).lower(),
@@ -370,7 +368,6 @@ def _rule(item: Fields, hosts: Sequence[SimulatedHost], vms: Sequence[SimulatedV
 def _capabilities(item: Fields) -> Capabilities:
     flags = {spec.name: item.flag(spec.name, True) for spec in fields(Capabilities) if spec.name not in ("enforces",)}
     enforces = frozenset(item.texts("enforces") if "enforces" in item else RESOURCES)
-    item.raw("enforces")
     item.refuse_unknown()
     return Capabilities(**flags, enforces=enforces)
 
