@@ -55,7 +55,7 @@ def test_rates_follow_what_the_guest_does(site: Site) -> None:
             second.samples.entity_kind, second.samples.metric, second.samples.value, strict=True
         )
     }
-    assert 0.2 < rows["vm", "cpu"] < 1.3
+    assert 0.03 < rows["vm", "cpu"] < 1.3  # of a machine that may be busy with other things
     assert rows["host", "cpu"] >= rows["vm", "cpu"] * 0.8
     assert 100 < rows["vm", "memory"] < 300
     assert rows["vm", "network"] > 0
@@ -181,7 +181,7 @@ def test_preflight_finds_a_bridge_and_a_name_that_stand_in_the_way(site: Site) -
 
 def test_preflight_finds_memory_that_is_not_free_unless_it_is_held_for_the_guest(site: Site) -> None:
     guest = site.start(GuestSpec(1))
-    hog = Hold("other", site.lab.hosts[1].uuid, GuestSpec(2).uuid, Resources(memory_mib=450.0), "hard")
+    hog = Hold("other", site.lab.hosts[1].uuid, GuestSpec(2).uuid, Resources(memory_mib=600.0), "hard")
     site.drivers[1].place_hold(hard_hold(site, "r-1", 256))
     site.drivers[1].place_hold(hog)
     assert codes(site, guest) == set()
@@ -192,7 +192,7 @@ def test_preflight_finds_memory_that_is_not_free_unless_it_is_held_for_the_guest
 
 def test_preflight_finds_a_disk_that_the_destination_does_not_share(site: Site) -> None:
     site.lab.hosts[0].run("qemu-img", "create", "-q", "-f", "raw", "/var/lib/libvirt/images/own.img", "16M")
-    guest = site.start(GuestSpec(1, disk="/var/lib/libvirt/images/own.img"))
+    guest = site.start(GuestSpec(2, disk="/var/lib/libvirt/images/own.img"))
     assert codes(site, guest) == {"storage_not_shared"}
     assert codes(site, guest, storage_copy=True) == {"storage_pool_missing"}
 

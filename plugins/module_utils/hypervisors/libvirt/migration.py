@@ -185,7 +185,10 @@ class Migrations:
         def change(raw: libvirt.virConnect) -> None:
             domain = raw.lookupByUUIDString(job.vm_uuid)
             if tuning.bandwidth_mib_s is not None:
-                domain.migrateSetMaxSpeed(max(1, round(tuning.bandwidth_mib_s)), 0)
+                bandwidth = max(1, round(tuning.bandwidth_mib_s))
+                domain.migrateSetMaxSpeed(bandwidth, 0)
+                if job.handle.get("post_copy"):
+                    domain.migrateSetMaxSpeed(bandwidth, libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY)
             if tuning.max_downtime_ms is not None:
                 domain.migrateSetMaxDowntime(max(1, round(tuning.max_downtime_ms)), 0)
 

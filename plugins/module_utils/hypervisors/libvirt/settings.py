@@ -86,6 +86,8 @@ def parameters_of(order: MoveOrder, target: MigrationSettings) -> dict[str, Any]
     if order.tuning.bandwidth_mib_s is not None:
         bandwidth = max(1, round(order.tuning.bandwidth_mib_s))
         parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = bandwidth
+        if order.post_copy:
+            parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = bandwidth
     if target.address and not target.tunnelled:
         host = f"[{target.address}]" if ":" in target.address else target.address
         parameters[libvirt.VIR_MIGRATE_PARAM_URI] = f"tcp://{host}"

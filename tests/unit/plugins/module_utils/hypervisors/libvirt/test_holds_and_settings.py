@@ -143,6 +143,12 @@ def test_parameters_are_whole_numbers_in_libvirts_units() -> None:
     }
 
 
+def test_a_bandwidth_cap_holds_in_post_copy_too() -> None:
+    order = MoveOrder("vm", "host", "r", Tuning(bandwidth_mib_s=50.0), post_copy=True)
+    parameters = parameters_of(order, P2P)
+    assert parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] == 50
+
+
 @pytest.mark.parametrize("options", [{"unsafe": True}, {"auto_converge_initial": 0}, {"xbzrle_cache_mib": "much"}])
 def test_driver_options_that_mean_nothing_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InvalidOption):
