@@ -56,7 +56,7 @@ def test_rates_follow_what_the_guest_does(site: Site) -> None:
         )
     }
     assert 0.03 < rows["vm", "cpu"] < 1.3  # of a machine that may be busy with other things
-    assert rows["host", "cpu"] >= rows["vm", "cpu"] * 0.8
+    assert rows["host", "cpu"] > 0.03  # lxcfs counts it apart from the guest's, in ticks
     assert 100 < rows["vm", "memory"] < 300
     assert rows["vm", "network"] > 0
 
