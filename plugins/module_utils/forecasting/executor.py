@@ -49,10 +49,10 @@ def _on_processes(works: Sequence[ChunkWork], workers: int, report: Report) -> l
     """
     results: list[ChunkResult | None] = [None] * len(works)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        futures = [pool.submit(forecast_chunk, work) for work in works]
-        for place, future in enumerate(futures):
+        futures = {place: pool.submit(forecast_chunk, work) for place, work in enumerate(works)}
+        for place in range(len(works)):
             try:
-                results[place] = future.result()
+                results[place] = futures.pop(place).result()
             except BrokenProcessPool:
                 continue
             report(place + 1, len(works))

@@ -30,7 +30,7 @@ else:
     np = library("numpy")
 
 #: Series forecast together; fixed, so that no number depends on how many workers there are.
-CHUNK_ROWS = 256
+CHUNK_ROWS = 128
 
 
 #: How much wider the upper quantiles are while an event of unknown effect is on.
@@ -111,7 +111,7 @@ def _works(history: History, horizon: int, request: ForecastRequest, effects: Ef
 def _assemble(
     history: History,
     horizon: int,
-    results: Sequence[ChunkResult],
+    results: list[ChunkResult],
     scenarios: Scenarios,
     effects: Effects | None,
 ) -> Forecast:
@@ -123,7 +123,7 @@ def _assemble(
     quantiles = np.empty((count, horizon, len(LEVELS)), np.float32)
     mean, sd = np.empty((count, horizon), np.float32), np.empty((count, horizon), np.float32)
     first = 0
-    for result in results:
+    for place, result in enumerate(results):
         rows = slice(first, first + len(result.quantiles))
         stretch = np.stack([factors[group] for group in result.groups])[:, None, :]
         moved = _widened(calibration.stretched(result.quantiles, stretch, LEVELS), widening[rows])
@@ -131,6 +131,7 @@ def _assemble(
             moved = _with_events(moved, effects, rows)
         quantiles[rows] = monotone(moved) * history.scale[rows, None, None]
         mean[rows], sd[rows] = moments(quantiles[rows], LEVELS)
+        results[place] = replace(result, quantiles=result.quantiles[:0])  # a fleet's bands must not be held twice
         first = rows.stop
     if effects is not None:
         widening = np.where(effects.unknown.any(axis=1), UNKNOWN_EVENT * widening, widening)
