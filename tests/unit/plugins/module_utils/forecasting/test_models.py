@@ -1,0 +1,85 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every model behind the one interface: a daily wave is found, and a missing library is named."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.errors import InvalidOption, MissingLibrary
+from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import LEVELS
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting import registry
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting.forecast import forecast
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import ForecastRequest
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting.weights import (
+    codec,
+    global_weights,
+    lstm_weights,
+)
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.forecasting.series_sets import (
+    DAY,
+    series_set,
+)
+
+STEPS = 7 * DAY
+WAVE = 3 + np.sin(np.arange(STEPS + DAY) / DAY * 2 * np.pi)
+NOISE = np.random.default_rng(0).normal(0, 0.1, STEPS)
+SERIES = series_set([WAVE[:STEPS] + NOISE])
+MEDIAN = LEVELS.index(0.5)
+SEASONAL = ("arima", "ets", "prophet", "global", "seasonal_quantile", "same_time", "seasonal_recent", "day_naive")
+
+
+@pytest.mark.parametrize("name", SEASONAL)
+def test_a_daily_wave_is_foreseen(name: str) -> None:
+    answer = forecast(SERIES, ForecastRequest(model=name))
+    assert answer.reports[0].model == name, answer.reports[0].why
+    error = np.abs(answer.quantiles[0, :, MEDIAN] - WAVE[STEPS:])
+    assert error.mean() < 0.35
+
+
+@pytest.mark.parametrize("name", sorted(registry.MODELS))
+def test_every_model_answers_and_is_backtested(name: str) -> None:
+    answer = forecast(SERIES, ForecastRequest(model=name))
+    report = answer.reports[0]
+    assert report.model == name, report.why
+    assert report.score is not None
+    assert np.isfinite(answer.quantiles).all()
+
+
+def test_a_model_can_be_chosen_for_one_metric_alone() -> None:
+    both = series_set([WAVE[:STEPS], WAVE[:STEPS] * 2])
+    keys = (both.keys[0], both.keys[1]._replace(metric="memory"))
+    answer = forecast(type(both)(keys, both.start_ts, both.step_s, both.values), ForecastRequest(model={"cpu": "ets"}))
+    assert answer.reports[0].model == "ets"
+    assert answer.reports[1].model != "ets"
+
+
+def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(InvalidOption) as caught:
+        forecast(SERIES, ForecastRequest(model="oracle"))
+    assert "prophet" in caught.value.advice
+
+
+def test_prophet_asked_for_and_absent_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prophet", None)
+    with pytest.raises(MissingLibrary) as caught:
+        forecast(SERIES, ForecastRequest(model="prophet"))
+    assert "pip install 'prophet'" in caught.value.advice
+
+
+@pytest.mark.parametrize("text", [global_weights.WEIGHTS, lstm_weights.WEIGHTS])
+def test_shipped_weights_are_small_and_finite(text: str) -> None:
+    assert len(text) < 1_000_000
+    assert all(np.isfinite(array).all() for array in codec.unpack(text).values())
+
+
+def test_weights_that_would_run_code_are_refused() -> None:
+    import base64
+    import io
+
+    stream = io.BytesIO()
+    np.savez(stream, evil=np.array([object()], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        codec.unpack(base64.b85encode(stream.getvalue()).decode())
