@@ -12,6 +12,7 @@ of the client, and calls that the vCenter served. The others come from PyPI's `a
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -26,7 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-import conftest  # noqa: F401, E402  # makes this checkout importable as the collection
+importlib.import_module("conftest")  # makes this checkout importable as the collection
 from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, build, running  # noqa: E402
 
 OURS = "foresight.migration.vm_metrics_facts"
