@@ -37,7 +37,7 @@ def preflight(world: World, moment: Moment, vm_uuid: str, host_id: str, order: M
             f"{host.name} has {free:.0f} MiB of memory free, the VM uses {needed:.0f} MiB",
             details={"free_mib": free, "needed_mib": needed},
         )
-    if any(body["vm_uuid"] == vm_uuid for _, body in world.state.active_jobs()):
+    if any(body["vm_uuid"] == vm_uuid for _number, body in world.state.active_jobs()):
         yield Finding("migration_in_progress", f"{vm.name} is being migrated already")
 
 

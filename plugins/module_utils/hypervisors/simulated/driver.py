@@ -185,7 +185,7 @@ class SimulatedDriver(Driver):
     def _traffic(self, world: World) -> dict[str, float]:
         """Return what migrations take of each host's network now, Mbit/s."""
         traffic: dict[str, float] = {}
-        for _, body in world.state.active_jobs():
+        for _number, body in world.state.active_jobs():
             move = Move.from_dict(body)
             for host_id in (move.source, move.destination):
                 traffic[host_id] = traffic.get(host_id, 0.0) + traffic_mbit_s(move)
@@ -269,7 +269,7 @@ class SimulatedDriver(Driver):
 
     def measure_dirty_rate(self, vm_uuid: str, seconds: float) -> DirtyRate | None:
         """Watch the VM for ``seconds`` and return how fast it dirties memory; None when it does not run here."""
-        with self._answering("measure_dirty_rate") as (world, _):
+        with self._answering("measure_dirty_rate") as (world, _moment):
             if not world.scenario.capabilities.dirty_rate:
                 return None
         self.clock.sleep(seconds)
@@ -323,7 +323,7 @@ class SimulatedDriver(Driver):
 
     def release_hold(self, reservation_id: str, tokens: Mapping[str, Any]) -> bool:
         """Remove the hold and return whether there was one."""
-        with self._answering("release_hold") as (world, _):
+        with self._answering("release_hold") as (world, _moment):
             return world.state.drop_hold(reservation_id)
 
     def list_holds(self) -> tuple[Hold, ...]:
@@ -404,7 +404,7 @@ class SimulatedDriver(Driver):
 
     def find_migration(self, vm_uuid: str) -> Job | None:
         """Return the VM's migration in flight from this endpoint."""
-        with self._answering("find_migration") as (world, _):
+        with self._answering("find_migration") as (world, _moment):
             found = self._move_of(world, vm_uuid)
             mine = {world.hosts[number].host_id for number in self._mine(world)}
             return describe.job(*found) if found is not None and found[1].source in mine else None
@@ -434,7 +434,7 @@ class SimulatedDriver(Driver):
 
     def tune(self, job: Job, tuning: Tuning) -> None:
         """Change bandwidth, allowed downtime or throttling of the running job."""
-        with self._changing(job, "tune") as (_, _, move):
+        with self._changing(job, "tune") as (_world, _moment, move):
             if tuning.bandwidth_mib_s is not None:
                 move.bandwidth_mib_s = tuning.bandwidth_mib_s
             if tuning.max_downtime_ms is not None:
@@ -455,7 +455,7 @@ class SimulatedDriver(Driver):
 
     def recover_post_copy(self, job: Job, destination: Driver) -> None:
         """Resume a post-copy that stalled."""
-        with self._changing(job, "recover_post_copy") as (_, _, move):
+        with self._changing(job, "recover_post_copy") as (_world, _moment, move):
             if not (move.stalled and move.copy.phase == "postcopy"):
                 raise HypervisorFault(
                     "There is no broken post-copy to resume", details={"fault": "not_broken", "phase": move.phase}
@@ -464,7 +464,7 @@ class SimulatedDriver(Driver):
 
     def abort(self, job: Job) -> None:
         """Stop the job; the VM stays on its source. Refused in post-copy. Nothing to do when it has failed already."""
-        with self._answering("abort") as (world, _):
+        with self._answering("abort") as (world, _moment):
             body = world.state.job(int(job.handle["job"]))
             if body is not None and body["phase"] in ("failed", "aborted"):
                 return

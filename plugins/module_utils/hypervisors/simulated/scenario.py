@@ -258,7 +258,7 @@ def _hosts(item: Fields) -> list[SimulatedHost]:
         "labels": item.labels("labels"),
         "endpoint": item.optional_text("endpoint"),
     }
-    hosts = [SimulatedHost(host_id=fixed_id or name, name=name, **options) for _, name in _numbered(item)]  # type: ignore[arg-type]  # typed by the readers
+    hosts = [SimulatedHost(host_id=fixed_id or name, name=name, **options) for _index, name in _numbered(item)]  # type: ignore[arg-type]  # typed by the readers
     item.refuse_unknown()
     return hosts
 

@@ -93,7 +93,7 @@ class World:
             faults=faults,
             jumps=tuple(self._jumps(faults)),
             throttled={
-                self.vm_number[body["vm_uuid"]]: body["copy"]["throttle"] for _, body in self.state.active_jobs()
+                self.vm_number[body["vm_uuid"]]: body["copy"]["throttle"] for _number, body in self.state.active_jobs()
             },
         )
 
@@ -116,7 +116,7 @@ class World:
         self, moment: Moment, start_ts: float, steps: int
     ) -> Iterator[tuple[float, NDArray[np.float32], Service]]:
         """Yield (start, recorded demand, service) for spans of constant placement that make up the past window."""
-        changes = {since_ts for _, _, since_ts in self.state.placements()} | set(self._came_ts.tolist())
+        changes = {since_ts for _vm, _host, since_ts in self.state.placements()} | set(self._came_ts.tolist())
         edges = [start_ts + STEP_S * step for step in range(steps + 1)]
         cuts = sorted(
             {0, steps} | {_first_at_or_after(edges, change) for change in changes if edges[0] < change <= edges[-1]}
