@@ -14,8 +14,8 @@ from ...libraries import library
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow.parquet as parquet
     from numpy.typing import NDArray
+    from pyarrow import parquet
 else:
     np = library("numpy")
     parquet = library("pyarrow.parquet", "pyarrow")
