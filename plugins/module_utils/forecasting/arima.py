@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ..libraries import library
-from .blocks import block_means, spread_over_steps
+from .blocks import Blocks, block_means, spread_over_steps
 from .model import Model, ModelFailed, Task
 from .normal import normal_quantiles
 
@@ -26,6 +26,20 @@ BLOCK_S = 3_600
 ORDER = (2, 0, 1)
 #: Sine and cosine pairs of the daily profile.
 HARMONICS = 3
+#: A past covariate is kept when it lowers the error to this share at most: less is chance.
+CLEAR_GAIN = 0.95
+
+
+def _companions_help(blocks: Blocks) -> bool:
+    """Return whether past covariates lower the regression's error on the last blocks, had they not been known."""
+    if not len(blocks.companions) or len(blocks.values) <= 2 * blocks.ahead:
+        return False
+    errors = []
+    for chosen in (False, True):
+        known, _ahead = blocks.regressors(HARMONICS, with_companions=chosen)
+        slopes = np.linalg.lstsq(known[: -blocks.ahead], blocks.values[: -blocks.ahead], rcond=None)[0]
+        errors.append(float(np.abs(blocks.values - known @ slopes)[-blocks.ahead :].mean()))
+    return errors[1] < CLEAR_GAIN * errors[0]
 
 
 class Arima(Model):
@@ -44,7 +58,7 @@ class Arima(Model):
 
     def _one(self, task: Task) -> NDArray[np.float32]:
         blocks = block_means(task, BLOCK_S)
-        known, ahead = blocks.regressors(HARMONICS)
+        known, ahead = blocks.regressors(HARMONICS, with_companions=_companions_help(blocks))
         slopes = np.linalg.lstsq(known, blocks.values, rcond=None)[0]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # statsmodels warns of starting values and of slow convergence

@@ -22,7 +22,8 @@ class Blocks:
     """One series as means of ``width`` steps, counted back from the origin; ``ahead`` blocks are to be forecast.
 
     ``within_sd`` is how much single steps scatter around their block's mean. ``events`` (regressors, blocks + ahead)
-    are the shares of each block that an event covers. ``per_day`` blocks make a day.
+    are the shares of each block that an event covers; ``companions`` (companions, blocks + ahead) are past
+    covariates as late as they are still known for every block ahead. ``per_day`` blocks make a day.
     """
 
     values: NDArray[np.float64]
@@ -32,11 +33,14 @@ class Blocks:
     per_day: int
     horizon: int
     events: NDArray[np.float64]
+    companions: NDArray[np.float64]
 
-    def regressors(self, harmonics: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def regressors(
+        self, harmonics: int, *, with_companions: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return a constant, daily sine and cosine pairs and events as columns, for the past blocks and those ahead.
 
-        Event columns that never vary in the past teach nothing and are left out.
+        Columns that never vary in the past teach nothing and are left out.
         """
         count = len(self.values)
         at = np.arange(count + self.ahead)
@@ -45,6 +49,8 @@ class Blocks:
             angle = 2 * np.pi * harmonic * at / self.per_day
             columns += [np.sin(angle), np.cos(angle)]
         columns += [row for row in self.events if np.ptp(row[:count]) > 0]
+        if with_companions:
+            columns += [row for row in self.companions if np.ptp(row[:count]) > 0]
         table = np.stack(columns, axis=1)
         return table[:count], table[count:]
 
@@ -63,6 +69,7 @@ def block_means(task: Task, block_s: int) -> Blocks:
         per_day=max(1, task.day // width),
         horizon=task.horizon,
         events=_event_blocks(task, width, whole, ahead),
+        companions=_companion_blocks(task, width, whole, ahead),
     )
 
 
@@ -73,6 +80,18 @@ def _event_blocks(task: Task, width: int, whole: int, ahead: int) -> NDArray[np.
     wanted = ahead * width - task.horizon
     padded = np.pad(rows[:, rows.shape[1] - task.horizon - whole :], ((0, 0), (0, wanted)))
     return np.asarray(padded.reshape(len(rows), -1, width).mean(axis=2), np.float64)
+
+
+def _companion_blocks(task: Task, width: int, whole: int, ahead: int) -> NDArray[np.float64]:
+    """Return block means of the companions, moved so many whole days later that all blocks ahead are covered."""
+    blocks = whole // width
+    if task.companions is None:
+        return np.zeros((0, blocks + ahead))
+    per_day = max(1, task.day // width)
+    lag = -(-ahead // per_day) * per_day
+    means = task.companions[0][:, -whole:].reshape(len(task.companions[0]), blocks, width).mean(axis=2)
+    late = np.pad(means, ((0, 0), (lag, 0)), mode="edge")
+    return np.asarray(late[:, : blocks + ahead], np.float64)
 
 
 def spread_over_steps(per_block: NDArray[np.floating], blocks: Blocks) -> NDArray[np.float64]:

@@ -187,12 +187,19 @@ def _question(
         horizon_s=horizon_s,
         model=request.model,
         seed=request.seed,
+        companions=_companions(workspace, series),
         events=_events(workspace, estate, series, horizon_s),
         no_history_values=sizes,
         workers=request.workers or _workers_for(len(series.keys)),
         dask_scheduler=request.dask_scheduler,
         scenario_step_s=max(series.step_s, SCENARIO_STEP_S),
     )
+
+
+def _companions(workspace: Workspace, series: SeriesSet) -> SeriesSet | None:
+    """Return what applications in the VMs measured (latency, throughput) over the same time; None without any."""
+    found = workspace.metrics.read(None, series.start_ts, series.end_ts, series.step_s, entity_kind="app")
+    return found if found.keys else None
 
 
 def _workers_for(series: int) -> int:
@@ -233,6 +240,9 @@ def _identify(series: SeriesSet, request: ForecastVmsRequest, question: Forecast
     }
     digest.update(json.dumps(options, sort_keys=True, default=list).encode("utf-8", "surrogatepass"))
     digest.update(np.ascontiguousarray(series.values).data)
+    if question.companions is not None:
+        digest.update(repr(question.companions.keys).encode("utf-8", "surrogatepass"))
+        digest.update(np.ascontiguousarray(question.companions.values).data)
     return f"f-{to_iso(series.end_ts)[:16].replace(':', '').replace('-', '').lower()}-{digest.hexdigest()[:16]}"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import InvalidOption, MissingLibrary
 from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import LEVELS
+from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting import registry
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.forecast import forecast
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import ForecastRequest
@@ -83,3 +84,22 @@ def test_weights_that_would_run_code_are_refused() -> None:
     np.savez(stream, evil=np.array([object()], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         codec.unpack(base64.b85encode(stream.getvalue()).decode())
+
+
+@pytest.mark.parametrize(("useful", "kept"), [(True, True), (False, False)])
+def test_a_past_covariate_is_kept_only_where_it_lowers_the_error(useful: bool, kept: bool) -> None:
+    rng = np.random.default_rng(3)
+    throughput = np.repeat(rng.lognormal(0, 1, STEPS // 8 + 12), 8)[: STEPS + DAY]
+    demand = 2 + (throughput[:STEPS] if useful else rng.normal(0, 0.1, STEPS))
+    seen = throughput[DAY:] if useful else rng.lognormal(0, 1, STEPS)  # a day ahead of the demand it causes
+    series = series_set([demand])
+    companions = type(series)(
+        (SeriesKey("app", "vm-000", "throughput"),), series.start_ts, series.step_s, seen[None, :STEPS]
+    )
+    alone = forecast(series, ForecastRequest(model="arima"))
+    helped = forecast(series, ForecastRequest(model="arima", companions=companions))
+    assert helped.reports[0].model == "arima"
+    assert (not np.array_equal(helped.quantiles, alone.quantiles)) == kept
+    if useful:
+        errors = [np.abs(a.quantiles[0, :, MEDIAN] - 2 - throughput[STEPS:]).mean() for a in (helped, alone)]
+        assert errors[0] < errors[1]
