@@ -116,6 +116,18 @@ options:
     type: str
     choices: [refuse, warn]
     default: refuse
+  tier:
+    description:
+      - The tier in which the capacity will be reserved. A host on which the ledger would refuse that is passed over,
+        with the reason C(reservation).
+      - V(none) does not ask the ledger.
+    type: str
+    choices: [hard, soft, none]
+    default: hard
+  level:
+    description: The level of the forecast at which the capacity will be reserved, as in host_reserve.
+    type: float
+    default: 0.95
 seealso:
   - module: foresight.migration.vm_forecast
   - module: foresight.migration.host_reserve
@@ -308,6 +320,8 @@ OPTIONS = {
     "hosts": {"type": "list", "elements": "str", "default": []},
     "explain": {"type": "bool", "default": False},
     "rival_balancer": {"type": "str", "choices": ["refuse", "warn"], "default": "refuse"},
+    "tier": {"type": "str", "choices": ["hard", "soft", "none"], "default": "hard"},
+    "level": {"type": "float", "default": 0.95},
 }
 
 

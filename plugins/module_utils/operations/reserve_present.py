@@ -12,11 +12,13 @@ from ..errors import ForesightError, InvalidOption
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import FIELD_OF, RESOURCES, Resources, checked_limits
+from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Driver
 from ..reservations.claims import ClaimRequest, ClaimResult
 from ..reservations.host_calendar import HostRoom
 from ..reservations.ledger import Ledger
+from ..reservations.ledger_errors import ClaimRefused
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .enforcement import enforce_claim
@@ -67,6 +69,24 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
         warnings = _clear_expired(driver, claim.expired)
         reservation, more = _enforced(driver, ledger, claim, case, now_ts)
         return _outcome(case, claim, reservation, (*warnings, *more))
+
+
+def claim_refusal(
+    request: ReserveRequest, workspace: Workspace, estate: Estate, vm: Vm, host: Host, now_ts: float
+) -> ClaimRefused | None:
+    """Return why the ledger would refuse to hold the VM's need on ``host``, None when it would not; claims nothing.
+
+    Raises what reading the forecast and the ledger raises.
+    """
+    with request.open_ledger(writable=False) as ledger:
+        current = _current(ledger, vm, host, request.purpose, now_ts)
+        known = outlooks(workspace, estate, request.forecast_id, [host], vm)[0]
+        case = _case(request, known, vm, current, now_ts)
+        try:
+            ledger.claim(replace(case.claim, allow_second_host=True), case.room, now_ts, dry_run=True)
+        except ClaimRefused as refusal:
+            return refusal
+    return None
 
 
 def _given(value: str | None, option: str) -> str:

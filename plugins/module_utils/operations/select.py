@@ -34,9 +34,11 @@ from ..reservations.ledger import open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
+from .reserve_present import claim_refusal
+from .reserve_request import ReserveRequest
 from .select_result import result_of
 
-#: Hosts that the hypervisor may refuse, best first, before the selection gives up.
+#: Hosts that the ledger and the hypervisor may refuse, best first, before the selection gives up.
 MOST_REFUSALS = 10
 #: Age of a snapshot from which the answer carries a warning, in seconds.
 OLD_SNAPSHOT_S = 3600.0
@@ -69,6 +71,8 @@ class SelectRequest:
     hosts: Sequence[str] = ()
     explain: bool = False
     rival_balancer: str = "refuse"
+    tier: str = "hard"
+    level: float = 0.95
 
 
 def select_destination(request: SelectRequest, context: Context) -> Outcome:
@@ -108,7 +112,7 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
             asked_hosts=frozenset(estate.find_host(name).key for name in request.hosts),
         )
         try:
-            selection, findings = _confirmed(question, fleet)
+            selection, findings = _confirmed(question, fleet, _ledger_word(request, workspace))
         except VmNotForecast as error:
             raise _with_cause(error, workspace, request.forecast_id, vm) from error
     lines = explain(vm, selection, question.asked_hosts) if request.explain else []
@@ -219,23 +223,50 @@ def _last_move_ts(workspace: Workspace, vm: Vm) -> float | None:
     return max((float(ts) for ts in ended if ts is not None), default=None)
 
 
-def _confirmed(question: Question, fleet: Fleet) -> tuple[Selection, list[str]]:
-    """Return the best selection that the hypervisor agrees to, and its remarks.
+def _ledger_word(request: SelectRequest, workspace: Workspace) -> Callable[[Question, Host], Reason | None]:
+    """Return what asks the ledger whether it would hold the VM's need on a host, in the tier that will be reserved."""
 
-    Raises `NoHostFits` when it refuses the best `MOST_REFUSALS` hosts one after the other.
+    def ask(question: Question, host: Host) -> Reason | None:
+        if request.tier == "none":
+            return None
+        claim = ReserveRequest(
+            endpoints=request.endpoints,
+            store=request.store,
+            ledger=request.ledger,
+            tier=request.tier,
+            level=request.level,
+            limits=request.limits,
+            window_hours=request.window_hours,
+            forecast_id=request.forecast_id,
+        )
+        refusal = claim_refusal(claim, workspace, question.estate, question.vm, host, question.now_ts)
+        return None if refusal is None else Reason("reservation", f"the ledger refuses: {refusal.message}", {})
+
+    return ask
+
+
+def _confirmed(
+    question: Question, fleet: Fleet, ask_ledger: Callable[[Question, Host], Reason | None]
+) -> tuple[Selection, list[str]]:
+    """Return the best selection that the ledger and the hypervisor agree to, and the hypervisor's remarks.
+
+    Raises `NoHostFits` when they refuse the best `MOST_REFUSALS` hosts one after the other.
     """
     selection, refusals = select_host(question), 0
     while selection.chosen is not None:
         host = question.estate.hosts[selection.chosen.host_key]
-        refusal, remarks = _preflight(question, host, fleet)
+        remarks: list[str] = []
+        refusal = ask_ledger(question, host)
+        if refusal is None:
+            refusal, remarks = _preflight(question, host, fleet)
         if refusal is None:
             return selection, remarks
         question = replace(question, refused={**question.refused, host.key: refusal})
         refusals += 1
         if refusals >= MOST_REFUSALS:
             raise NoHostFits(
-                f"The hypervisor refused the {MOST_REFUSALS} best hosts for VM {question.vm.name!r}: {refusal.message}",
-                advice="details.refusals gives its reasons; they often concern the VM itself.",
+                f"The {MOST_REFUSALS} best hosts for VM {question.vm.name!r} were refused: {refusal.message}",
+                advice="details.refusals gives the reasons; they often concern the VM itself.",
                 details={"decision": "none", "refusals": {key: r.message for key, r in question.refused.items()}},
             )
         selection = select_host(question)

@@ -106,6 +106,23 @@ def test_what_the_hypervisor_refuses_is_rejected_in_its_words_and_the_next_best_
     assert "no hugepages" in result["asked"][0]["why"]
 
 
+def test_a_host_on_which_the_ledger_would_not_hold_the_need_is_passed_over_unless_nothing_is_to_be_held(
+    site: Site,
+) -> None:
+    site.prepare()
+    forecasts = Workspace.open(site.store).forecasts
+    usual = forecasts.read(forecasts.latest() or "")
+    (web01,) = [vm.uuid for vm in site.estate.driver().inventory().vms if vm.name == "web01"]
+    peaks = usual.peak_quantiles.copy()
+    peaks[usual.keys.index(SeriesKey("vm", web01, "network"))] = 1e6
+    forecasts.write("fc-peak", replace(usual, peak_quantiles=peaks))
+    error = failure(site, forecast_id="fc-peak")
+    assert error.code == "no_host_fits"
+    assert "reservation" in json.dumps(error.details)
+    assert "network" in json.dumps(error.details)
+    assert site.select(forecast_id="fc-peak", tier="none")["destination"] == "sim/host-c"
+
+
 def test_hosts_of_an_endpoint_that_was_not_given_are_no_candidates(site: Site) -> None:
     site.estate.scenario["hosts"][2]["endpoint"] = "elsewhere"
     site.prepare()
