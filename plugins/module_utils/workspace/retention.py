@@ -14,8 +14,8 @@ DAY_S = 86_400.0
 #: Every snapshot is kept so long, and after that the last of each hour for two days.
 _SNAPSHOTS_ALL_S = 2 * 3600.0
 _SNAPSHOTS_HOURLY_S = 2 * DAY_S
-#: So many of the newest forecasts are kept.
-_FORECASTS = 12
+#: So many of the newest forecasts are kept: an hourly one must last until its 24 hours are over and can be scored.
+_FORECASTS = 30
 #: What an unfinished write left is removed after this time.
 _UNFINISHED_S = DAY_S
 
