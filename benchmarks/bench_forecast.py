@@ -11,6 +11,7 @@ of a virtual environment with statsforecast and prophet; without it only our own
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import resource
 import subprocess
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "tools" / "train"), str(HERE.parent / "tests")]
-import conftest  # noqa: E402, F401  # makes this checkout importable as the collection
+importlib.import_module("conftest")  # makes this checkout importable as the collection
 from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import LEVELS  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesSet  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting import backtest, levels  # noqa: E402
@@ -113,7 +114,7 @@ def score_groups(cases: list[Case]) -> list[list[str]]:
         answer = forecast(case.series, ForecastRequest(model="last_day", seed=SEED))
         for metric in METRICS:
             members = [row for row, key in enumerate(case.traces.keys) if key.metric == metric]
-            groups = [rng.choice(members, min(GROUP, len(members)), replace=False) for _ in range(GROUPS)]
+            groups = [rng.choice(members, min(GROUP, len(members)), replace=False) for _unused in range(GROUPS)]
             paths = answer.scenarios.totals([[case.traces.keys[row] for row in group] for group in groups])
             ours = np.quantile(paths.max(axis=2), 0.95, axis=0)
             for group, said in zip(groups, ours, strict=True):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import multiprocessing
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-import conftest  # noqa: E402, F401 - makes this checkout importable as the collection
+importlib.import_module("conftest")  # makes this checkout importable as the collection
 
 HOSTS = 32
 STEPS, STEP_S = 288, 300
@@ -90,7 +91,7 @@ def ledgers(folder: Path) -> Iterator[dict[str, list[str]]]:
             print("PostgreSQL is left out: no server is installed (Debian package: postgresql)")
         else:
             server = stack.enter_context(running(durable=True))
-            urls["PostgreSQL"] = [server.url(server.database()) for _ in range(16)]
+            urls["PostgreSQL"] = [server.url(server.database()) for _unused in range(16)]
         yield urls
 
 

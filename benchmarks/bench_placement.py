@@ -8,7 +8,7 @@ each rule then chose is replayed with the demand that really came. Overload is d
     python benchmarks/bench_placement.py [--traces FILE] [--hosts 50] [--vms 500] [--moves-per-hour 4] [--days 7]
 
 FILE is a Parquet file of columns vm, ts, cpu_cores, memory_mib, network_mbit_s, disk_mib_s, as the shipped sample,
-which is used without it; or of the Bitbrains archive resampled to 300 s (see tools/make-trace-sample).
+which is used without it; or of the Bitbrains archive resampled to 300 s (see tools/make_trace_sample.py).
 
 Rules: first fit on current use; least loaded now; the threshold rule (available now against the predicted need); the
 placement of LR-MMT of Beloglazov and Buyya, "Optimal online deterministic algorithms and adaptive heuristics for energy
@@ -20,6 +20,7 @@ that paper's metric: share of time that hosts are at full CPU x share of CPU dem
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-import conftest  # noqa: F401, E402  # makes this checkout importable as the collection
+importlib.import_module("conftest")  # makes this checkout importable as the collection
 from ansible_collections.foresight.migration.plugins.module_utils.estate.nouns import Host, Vm  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import (  # noqa: E402
     FIELD_OF,
@@ -143,7 +144,7 @@ def make_world(traces: Floats, hosts: int, vms: int, steps: int, rng: np.random.
         ]
     )
     size = vms // hosts
-    groups = np.stack([demand[rng.choice(vms, size, replace=False)].sum(axis=0) for _ in range(200)])
+    groups = np.stack([demand[rng.choice(vms, size, replace=False)].sum(axis=0) for _unused in range(200)])
     capacity = np.quantile(groups.max(axis=2), 0.9, axis=0)
     return World(demand, capacity, hosts, rng.permutation(np.arange(vms) % hosts))
 
@@ -324,7 +325,9 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     first = HISTORY_DAYS * DAY
     world = make_world(read_traces(options.traces), options.hosts, options.vms, first + options.days * DAY, rng)
-    moves = [rng.choice(options.vms, options.moves_per_hour, replace=False).tolist() for _ in range(options.days * 24)]
+    moves = [
+        rng.choice(options.vms, options.moves_per_hour, replace=False).tolist() for _unused in range(options.days * 24)
+    ]
     rules: dict[str, Rule] = {
         "no moves at all": lambda _world, _vm, _step: None,
         "first fit on current use": first_fit,

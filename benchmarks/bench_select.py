@@ -191,7 +191,7 @@ def main() -> None:
             builder.start()  # apart, so that its memory is not inherited by the processes that are measured
             builder.join()
         endpoint = json.loads(kept.read_text(encoding="utf-8"))
-        answers = [run(folder, endpoint, collections) for _ in range(options.runs)]
+        answers = [run(folder, endpoint, collections) for _unused in range(options.runs)]
     wall_s, cpu_s = (statistics.median(answer[name] for answer in answers) for name in ("task_s", "cpu_s"))
     peak_mib = max(answer["peak_mib"] for answer in answers)
     print(f"{options.hosts} hosts, {options.vms} VMs, median of {options.runs} runs:")

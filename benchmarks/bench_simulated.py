@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How long the simulated hypervisor takes for a large estate: 10,000 VMs on 500 hosts that replay the shipped demand.
@@ -8,6 +7,7 @@ usage: bench_simulated.py [HOSTS]
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import tempfile
@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-import conftest  # noqa: E402, F401  # makes this checkout importable as the collection
+importlib.import_module("conftest")  # makes this checkout importable as the collection
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import MoveOrder  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.simulated.driver import (  # noqa: E402
     SimulatedDriver,

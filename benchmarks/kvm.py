@@ -12,6 +12,7 @@ the longest time without a heartbeat of the guest; everything is the median of t
 from __future__ import annotations
 
 import argparse
+import importlib
 import statistics
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-import conftest  # noqa: F401, E402  # makes this checkout importable as the collection
+importlib.import_module("conftest")  # makes this checkout importable as the collection
 import libvirt  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.operations.collect import (  # noqa: E402

@@ -51,9 +51,9 @@ THREE_HOSTS: dict[str, Any] = {
 class SimulatedEstate:
     """A scenario written below ``folder`` with its own state; change ``scenario`` before the first `driver`."""
 
-    def __init__(self, folder: Path, scenario: Mapping[str, Any] = THREE_HOSTS) -> None:
+    def __init__(self, folder: Path, scenario: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        self.scenario: dict[str, Any] = copy.deepcopy(dict(scenario))
+        self.scenario: dict[str, Any] = copy.deepcopy(dict(THREE_HOSTS if scenario is None else scenario))
         self.scenario_path = folder / "scenario.yml"
         self.state_path = folder / "estate.sqlite"
         self._drivers: list[SimulatedDriver] = []

@@ -14,8 +14,8 @@ from .normal import normal_quantiles
 
 if TYPE_CHECKING:
     import numpy as np
-    import statsmodels.tsa.statespace.sarimax as sarimax
     from numpy.typing import NDArray
+    from statsmodels.tsa.statespace import sarimax
 else:
     np = library("numpy")
     sarimax = library("statsmodels.tsa.statespace.sarimax", "statsmodels")

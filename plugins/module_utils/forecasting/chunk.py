@@ -87,7 +87,7 @@ class _Draft:
         self.scored = self.past[: select.SCORED_DAYS]
         shape = (len(task.values), task.horizon, len(task.levels))
         self.ahead = np.full(shape, np.nan, np.float32)
-        self.said = [np.full(shape, np.nan, np.float32) for _ in self.scored]
+        self.said = [np.full(shape, np.nan, np.float32) for _unused in self.scored]
         self.models = [""] * len(task.values)
         self.groups = [registry.AUTO] * len(task.values)
         self.reasons = [""] * len(task.values)

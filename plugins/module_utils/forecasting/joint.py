@@ -109,7 +109,7 @@ def calibrate(history: History, horizon: int, seed: int) -> Spread:
     if days < 1:
         return Spread(PRIOR_SHIFT, PRIOR_SD, 0)
     size = max(1, min(GROUP_SIZE, count // 2))
-    groups = [rng.choice(count, size, replace=False) for _ in range(GROUPS)]
+    groups = [rng.choice(count, size, replace=False) for _unused in range(GROUPS)]
     sums = np.stack([history.scale[group] @ history.values[group] for group in groups])
     actual, before = _peaks(sums, history, horizon, days)
     known = (actual > 0) & (before.min(axis=-1) > 0)

@@ -97,8 +97,7 @@ class LatencyProbe:
         return True
 
     def _connect(self) -> None:
-        assert self._target.hostname is not None
-        with socket.create_connection((self._target.hostname, self._target.port or 0), PROBE_TIMEOUT_S):
+        with socket.create_connection((self._target.hostname or "", self._target.port or 0), PROBE_TIMEOUT_S):
             pass
 
     def _get(self) -> None:

@@ -68,7 +68,7 @@ def check_duration(move: Move, choice: Choice, now_ts: float) -> list[Check]:
         return []
     end_ts = now_ts + choice.strategy.prediction.duration_s
     sla, reservation = move.terms.sla, move.reservation
-    limits = [("the next blackout begins", start, "blackout" not in sla.soft) for start, _ in sla.blackout]
+    limits = [("the next blackout begins", start, "blackout" not in sla.soft) for start, _unused in sla.blackout]
     limits += [("the window closes", end, False) for start, end in move.terms.windows or () if start <= now_ts]
     if reservation is not None:
         limits.append(("the reservation ends", reservation.end_ts, True))

@@ -153,7 +153,9 @@ def _find_now(estate: Estate, vm: Vm, fleet: Fleet) -> tuple[Estate, Vm, list[st
         )
     if len(seen) != 1:
         if seen:
-            warnings.append(f"several endpoints show the VM as running: {', '.join(endpoint for endpoint, _ in seen)}")
+            warnings.append(
+                f"several endpoints show the VM as running: {', '.join(endpoint for endpoint, _place in seen)}"
+            )
         return estate, vm, warnings
     endpoint, place = seen[0]
     found = replace(vm, endpoint=endpoint, host_key=f"{endpoint}/{place.host_id}", power_state=place.power_state)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..estate.nouns import Host
 from ..estate.resources import RESOURCES
 from .candidates import Candidate, bounded, sift
 from .filters.affinity import Affinity
@@ -43,10 +44,10 @@ def select_host(question: Question) -> Selection:
 
     Raises `NoHostFits`, `VmNotMovable`, `VmNotForecast`, `ForecastTooShort`, `RivalBalancerActive`.
     """
-    _check_movable(question)
+    source = _check_movable(question)
     left, rejected = sift(question)
     loads = HostLoads(question)
-    staying, must_leave = _judge_staying(question, loads)
+    staying, must_leave = _judge_staying(question, source, loads)
     ranking, outscored, overloaded = _judge(question, bounded(question, left, loads), loads)
     rejected = sorted([*rejected, *overloaded], key=lambda verdict: verdict.host_key)
     selection = Selection(
@@ -62,7 +63,8 @@ def select_host(question: Question) -> Selection:
     return _decide(question, selection, loads)
 
 
-def _check_movable(question: Question) -> None:
+def _check_movable(question: Question) -> Host:
+    """Return the host that the VM would leave; raises `VmNotMovable` or `RivalBalancerActive`."""
     vm = question.vm
     if vm.power_state != "running" or vm.is_template:
         state = "a template" if vm.is_template else vm.power_state
@@ -84,12 +86,11 @@ def _check_movable(question: Question) -> None:
             advice="Set it to manual or advisory, exclude the VM from it, or set rival_balancer to warn.",
             details={"balancer": rival, "host": question.source.key},
         )
+    return question.source
 
 
-def _judge_staying(question: Question, loads: HostLoads) -> tuple[HostVerdict, tuple[Reason, ...]]:
+def _judge_staying(question: Question, host: Host, loads: HostLoads) -> tuple[HostVerdict, tuple[Reason, ...]]:
     """Return the verdict on leaving the VM where it is, and why that is no option (empty: it is one)."""
-    host = question.source
-    assert host is not None  # _check_movable has seen to it
     load = loads.judge(host)
     points = components(load, None, host, question)
     reasons = [check.reject(host, question) for check in STAY_FILTERS]

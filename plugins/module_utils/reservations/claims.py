@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import InvalidOption
@@ -49,7 +50,7 @@ class ClaimRequest:
             raise InvalidOption("amount", "is zero for every resource", advice="Ask for at least one resource.")
         if self.tier not in TIERS:
             raise InvalidOption("tier", f"{self.tier!r} is not one of {', '.join(TIERS)}")
-        if not self.end_ts > self.start_ts:
+        if math.isnan(self.end_ts - self.start_ts) or self.end_ts <= self.start_ts:
             raise InvalidOption("window_hours", "the window ends before it starts")
         if self.end_ts <= now_ts:
             raise InvalidOption("window_start", "the window lies in the past")

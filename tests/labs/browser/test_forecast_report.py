@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import matplotlib.image as image
 import numpy as np
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.chart import Panel
@@ -16,6 +15,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.for
     Picture,
     write_report,
 )
+from matplotlib import image
 
 pytestmark = pytest.mark.lab
 

@@ -135,7 +135,7 @@ class LabHost:
         """Limit what the host sends and receives to ``rate`` (as tc writes it, ``100mbit``); None lifts the limit."""
         for namespace, device in ((self.namespace, "up0"), (self._lab.wire, f"h{self.number}")):
             tc = ("ip", "netns", "exec", namespace, "tc", "qdisc")
-            subprocess.run([*tc, "del", "dev", device, "root"], capture_output=True, timeout=10)
+            subprocess.run([*tc, "del", "dev", device, "root"], capture_output=True, timeout=10, check=False)
             if rate is not None:
                 run(*tc, "add", "dev", device, "root", "tbf", "rate", rate, "burst", "256k", "latency", "50ms")
 
@@ -226,7 +226,7 @@ class Lab:
 
     def up(self) -> None:
         """Bring all hosts up; raises `LabUnavailable` when this machine cannot."""
-        _ = self.packages  # first, for it is what tells that this machine cannot
+        _unused = self.packages  # first, for it is what tells that this machine cannot
         self.shared.mkdir(parents=True, exist_ok=True)
         if not Path(f"/run/netns/{self.wire}").exists():
             run("ip", "netns", "add", self.wire)

@@ -119,6 +119,7 @@ def run(*command: str | Path, timeout: float = 60.0, env: dict[str, str] | None 
     try:
         done = subprocess.run(
             [str(part) for part in command],
+            check=False,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -229,7 +230,8 @@ def _guest(cache: Path) -> tuple[Path, Path]:
     for name in MODULES:
         shutil.copy(modules[name], root / "m")
     shutil.copy(_busybox(cache / "sysroot"), root / "bin" / "busybox")
-    shutil.copy(HERE / "guest" / "init", root / "init")
+    script = (HERE / "guest" / "init").read_text(encoding="utf-8")
+    (root / "init").write_text(f"#!/bin/busybox sh\n{script}", encoding="utf-8")
     (root / "init").chmod(0o755)
     os.mknod(root / "dev" / "console", 0o20600, os.makedev(5, 1))
     run("gcc", "-O2", "-static", "-pthread", "-Wall", "-Werror", "-o", root / "bin" / "work", HERE / "guest" / "work.c")

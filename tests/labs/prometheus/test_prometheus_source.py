@@ -123,7 +123,7 @@ def node() -> list[Series]:
 
 def gapped() -> list[Series]:
     """A gauge with values at every scrape but between minutes 20 and 40, and odd ones."""
-    present = [(ts, 2.0) for ts, _ in steady() if not 1200 <= ts - START < 2400]
+    present = [(ts, 2.0) for ts, _unused in steady() if not 1200 <= ts - START < 2400]
     return [
         Series("app_latency_seconds", {"vm": "web"}, present),
         Series("app_latency_seconds", {"vm": "twin"}, present),

@@ -258,7 +258,10 @@ def _hosts(item: Fields) -> list[SimulatedHost]:
         "labels": item.labels("labels"),
         "endpoint": item.optional_text("endpoint"),
     }
-    hosts = [SimulatedHost(host_id=fixed_id or name, name=name, **options) for _index, name in _numbered(item)]  # type: ignore[arg-type]  # typed by the readers
+    hosts = [
+        SimulatedHost(host_id=fixed_id or name, name=name, **options)  # type: ignore[arg-type]  # typed by the readers
+        for _index, name in _numbered(item)
+    ]
     item.refuse_unknown()
     return hosts
 

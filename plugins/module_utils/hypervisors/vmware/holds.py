@@ -141,8 +141,8 @@ def _create(session: Session, hold: Hold, site: Site) -> Any:
     parent = site.parent_pool
     try:
         pool = session.write("create a resource pool", lambda: parent.CreateResourcePool(name, spec))
-    except HypervisorFault as fault:
-        raise _refused(fault, hold) from fault
+    except HypervisorFault as error:
+        raise _refused(error, hold) from error.__cause__  # vCenter's own fault
     try:
         note = {
             "reservation_id": hold.reservation_id,
@@ -162,8 +162,8 @@ def _update(session: Session, hold: Hold, site: Site, pool: Any) -> None:
     spec = _spec(hold, site)
     try:
         session.write("change a resource pool", lambda: pool.UpdateConfig(None, spec))
-    except HypervisorFault as fault:
-        raise _refused(fault, hold) from fault
+    except HypervisorFault as error:
+        raise _refused(error, hold) from error.__cause__  # vCenter's own fault
     _verify(session, pool, spec)
 
 

@@ -32,7 +32,7 @@ def ts(text: str) -> float:
 
 def starts(one: Event, start: str, end: str) -> list[str]:
     found = one.occurrences(ts(start), ts(end))
-    return [dt.datetime.fromtimestamp(begin, BERLIN).isoformat() for begin, _ in found]
+    return [dt.datetime.fromtimestamp(begin, BERLIN).isoformat() for begin, _unused in found]
 
 
 def vm(name: str, **labels: str) -> Vm:

@@ -106,7 +106,7 @@ def test_peaks_of_random_groups_are_exceeded_about_as_often_as_claimed(
         values *= np.repeat(np.exp(rng.normal(0, 0.15, 11)), DAY)
         past, ahead = values[:, : 10 * DAY], values[:, 10 * DAY :][:, : HORIZON_S // 1800]
         answer = run(series_set(list(past)))
-        members = [rng.choice(60, 20, replace=False) for _ in range(20)]
+        members = [rng.choice(60, 20, replace=False) for _unused in range(20)]
         peaks = answer.scenarios.totals([[answer.keys[at] for at in group] for group in members]).max(axis=2)
         claimed = np.quantile(peaks, level, axis=0)
         exceeded += [ahead[group].sum(axis=0).max() > claim for group, claim in zip(members, claimed, strict=True)]

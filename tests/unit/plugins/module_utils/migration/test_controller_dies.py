@@ -119,7 +119,7 @@ def test_after_a_kill_around_an_abort_the_vm_is_in_one_place(estate: Estate, bou
 
 def test_two_runs_at_once_move_the_vm_once_and_both_succeed(estate: Estate) -> None:
     reservation = estate.reserve()
-    runs = [_start(estate, "to end", reservation_id=reservation.reservation_id) for _ in range(2)]
+    runs = [_start(estate, "to end", reservation_id=reservation.reservation_id) for _unused in range(2)]
     for run in runs:
         out, errors = run.communicate(timeout=PROCESS_LIMIT_S)
         assert run.returncode == 0, errors

@@ -62,7 +62,8 @@ def _serve(delay_s: float = 0.0) -> Iterator[tuple[int, type[_Application]]]:
 
 
 def test_an_http_application_is_timed_and_redirects_are_not_followed() -> None:
-    with _serve(delay_s=0.1) as (port, handler), LatencyProbe(f"http://127.0.0.1:{port}/elsewhere?a=b") as probe:
+    with _serve(delay_s=0.1) as served, LatencyProbe(f"http://127.0.0.1:{served[0]}/elsewhere?a=b") as probe:
+        handler = served[1]
         _until(lambda: len(handler.asked) >= 2)
         _until(lambda: (probe.latency_ms() or 0) >= 100)
     assert set(handler.asked) == {"/elsewhere?a=b"}
@@ -78,7 +79,8 @@ def test_a_tcp_application_is_timed() -> None:
 
 
 def test_silence_is_measured_from_answer_to_answer() -> None:
-    with _serve() as (port, handler), LatencyProbe(f"http://127.0.0.1:{port}/") as probe:
+    with _serve() as served, LatencyProbe(f"http://127.0.0.1:{served[0]}/") as probe:
+        handler = served[1]
         _until(lambda: probe.longest_silence_ms() is not None)
         handler.delay_s = 0.6
         _until(lambda: (probe.longest_silence_ms() or 0) >= 600)

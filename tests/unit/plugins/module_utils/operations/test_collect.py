@@ -230,9 +230,9 @@ def test_history_is_asked_for_since_the_last_complete_one(store: str) -> None:
     run(store, history_hours=48)
     later(3)
     run(store, history_hours=48)
-    first, second, third, fourth = (round((NOW - since) / HOUR_S, 2) for since, _ in script.asked_history)
+    first, second, third, fourth = (round((NOW - since) / HOUR_S, 2) for since, _unused in script.asked_history)
     assert (first, second, third, fourth) == (48.0, 0.5, 0.5, -1.5)
-    assert [until for _, until in script.asked_history] == [NOW + hour * HOUR_S for hour in range(4)]
+    assert [until for _unused, until in script.asked_history] == [NOW + hour * HOUR_S for hour in range(4)]
     assert cpu_of(store, NOW - HOUR_S, NOW) == [3.0]  # stored four times, counted once
 
 

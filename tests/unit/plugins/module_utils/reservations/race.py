@@ -69,7 +69,7 @@ class _Process:
         self._room = HostRoom(Resources(*CAPACITY), LIMIT, load, START_TS, STEP_S)
 
     def run(self, claims: int) -> None:
-        for _ in range(claims):
+        for _unused in range(claims):
             self._claim()
             self._end_some()
 
@@ -159,7 +159,7 @@ def run_race(url: str, folder: Path, read_active: Callable[[], Iterable[Row]], s
 
     deadline = time.monotonic() + DEADLINE_S
     try:
-        for _ in range(PROCESSES):
+        for _unused in range(PROCESSES):
             start()
         while any(process.poll() is None for process in running):
             assert time.monotonic() < deadline, "the race did not end in time"
@@ -180,7 +180,7 @@ def run_race(url: str, folder: Path, read_active: Callable[[], Iterable[Row]], s
     check_invariant(read_active())
     for log in logs:
         for line in log.read_text().splitlines() if log.exists() else ():
-            action, _, reservation_id = line.partition(" ")
+            action, _unused, reservation_id = line.partition(" ")
             outcome.counts[action] += 1
             outcome.acknowledged[action].add(reservation_id)
     return outcome

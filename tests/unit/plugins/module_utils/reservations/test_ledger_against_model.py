@@ -64,7 +64,7 @@ class Model:
     def load_at(self, step: int) -> tuple[int, int]:
         if 0 <= step < len(self.load):
             return self.load[step]
-        return max(cpu for cpu, _ in self.load), max(memory for _, memory in self.load)
+        return max(cpu for cpu, _unused in self.load), max(memory for _unused, memory in self.load)
 
     def fits(self, asked: Entry, others: list[Entry], now: float) -> bool:
         factor = 1.0 if asked.tier == "hard" else OVERCOMMIT
@@ -178,7 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
             vm_uuid=asked.vm, host_key=asked.host, amount=Resources(*asked.amount), tier=asked.tier,
             start_ts=asked.start, end_ts=asked.end, owner="machine", ttl_s=ttl, allow_second_host=second,
         )  # fmt: skip
-        foreseen, _ = self._answer(request, dry_run=True)
+        foreseen, _unused = self._answer(request, dry_run=True)
         answer, reservation_id = self._answer(request)
         asked.ledger_id = reservation_id
         assert answer == self.model.claim(asked, self.now, ttl, second)

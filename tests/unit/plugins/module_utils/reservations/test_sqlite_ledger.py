@@ -160,8 +160,8 @@ def test_an_older_ledger_is_migrated_once_and_keeps_its_reservations(tmp_path: P
     url, runs = f"sqlite:///{tmp_path}/ledger.db", []
     with open_ledger(url, actor="old") as old:
         held = old.claim(claim(1.0), room(), NOW).reservation
-    newer = (*VERSIONS, Version(2, readable_from=1, upgrade=lambda connection: runs.append(connection)))
-    for _ in range(2):
+    newer = (*VERSIONS, Version(2, readable_from=1, upgrade=runs.append))
+    for _unused in range(2):
         with open_ledger(url, actor="new", versions=newer) as new:
             assert new.renew(held.reservation_id, 9000.0, NOW).reservation_id == held.reservation_id
     assert len(runs) == 1

@@ -90,7 +90,7 @@ def test_running_totals_become_rates_across_resets_wraps_and_entities(tmp_path: 
         {"metric": "rx", "columns": ["rx"], "counter": True, "wraps_at": 2.0**32, "scale": 2.0},
     ]
     found = {}
-    for _, entity, metric, ts, value in rows(source(path, metrics=metrics, time_format="unix_s")):
+    for _unused, entity, metric, ts, value in rows(source(path, metrics=metrics, time_format="unix_s")):
         found.setdefault((entity, metric), []).append((ts, value))
     assert found["uuid-0", "up"] == [(60.0, 10.0), (180.0, 1.0), (240.0, 1.0)]
     assert found["uuid-0", "rx"] == [(60.0, 2.0), (120.0, 4.0), (240.0, 2.0)]

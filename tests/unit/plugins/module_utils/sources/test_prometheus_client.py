@@ -54,8 +54,8 @@ class Handler(BaseHTTPRequestHandler):
         return
 
 
-def status(code: int, body: Any = GOOD, **headers: str) -> Callable[[Handler], None]:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+def status(code: int, body: Any = None, **headers: str) -> Callable[[Handler], None]:
+    content = body if isinstance(body, bytes) else json.dumps(GOOD if body is None else body).encode()
     return lambda handler: handler.answer(
         code, content, {name.replace("_", "-"): text for name, text in headers.items()}
     )
@@ -109,7 +109,7 @@ def test_the_answer_comes_as_arrays_with_labels_and_warnings(lab: Lab) -> None:
 
 @pytest.mark.parametrize("trouble", [status(429), status(503), status(502), dies_in_the_middle, hangs_up])
 def test_trouble_that_passes_is_waited_out_with_growing_pauses(lab: Lab, trouble: Callable[[Handler], None]) -> None:
-    series, _ = lab.ask(trouble, trouble, status(200))
+    series, _unused = lab.ask(trouble, trouble, status(200))
     assert len(series) == 1
     assert lab.pauses == [0.5, 1.0]
 

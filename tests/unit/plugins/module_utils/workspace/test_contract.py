@@ -99,7 +99,7 @@ def passages() -> list[str]:
 def test_a_stranger_with_pandas_reads_what_we_read(workspace: Workspace, store: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for endpoint in ("lab", "Zürich/2"):
-        for _ in range(9):
+        for _unused in range(9):
             count = 400
             names = [np.full(count, "vm", object), np.array([f"vm-{n}" for n in rng.integers(0, 5, count)], object)]
             metric = np.array(["cpu", "memory"], object)[rng.integers(0, 2, count)]

@@ -97,7 +97,7 @@ def test_a_writer_killed_at_any_moment_loses_at_most_what_it_was_writing(store: 
             str(kill * 40),
         )
         assert writer.stdout is not None
-        done = [int(writer.stdout.readline()) for _ in range(2 + kill)]
+        done = [int(writer.stdout.readline()) for _unused in range(2 + kill)]
         writer.send_signal(signal.SIGKILL)
         done += [int(line) for line in writer.communicate()[0].split()]
         values = read(store)[:, kill * 40 : kill * 40 + 40]
@@ -129,7 +129,7 @@ def test_writers_and_mergers_at_once_lose_and_double_nothing(store: str) -> None
             """,
             store,
         )
-        for _ in range(2)
+        for _unused in range(2)
     ]
     while any(one.poll() is None for one in writers):
         values = read(store)

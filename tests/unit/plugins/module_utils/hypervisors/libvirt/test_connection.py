@@ -134,7 +134,7 @@ def error(code: int, text: str) -> libvirt.libvirtError:
 )
 def test_reasons_for_not_connecting_are_told_apart(code: str, text: str, expected: type[Exception]) -> None:
     failed = error(getattr(libvirt, f"VIR_ERR_{code}"), text)
-    assert type(faults.connect_fault(failed, "kvm1", "qemu+tcp://h/system")) is expected
+    assert faults.connect_fault(failed, "kvm1", "qemu+tcp://h/system").__class__ is expected
 
 
 @pytest.mark.parametrize(
@@ -143,5 +143,5 @@ def test_reasons_for_not_connecting_are_told_apart(code: str, text: str, expecte
 )
 def test_reasons_for_a_refused_call_are_told_apart(code: str, expected: type[Exception]) -> None:
     fault = faults.call_fault(error(getattr(libvirt, f"VIR_ERR_{code}"), "two\nlines"), "kvm1", "move")
-    assert type(fault) is expected
+    assert fault.__class__ is expected
     assert "\n" not in fault.message

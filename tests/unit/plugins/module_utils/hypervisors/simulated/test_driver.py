@@ -102,7 +102,7 @@ def test_an_aborted_move_leaves_the_vm_on_its_source(simulated_estate: Simulated
 def test_how_often_one_looks_does_not_change_how_a_move_goes(simulated_estate: SimulatedEstate, polls: int) -> None:
     driver, uuid = simulated_estate.driver(), simulated_estate.vm_uuid("db01")
     job = driver.start_migration(order(uuid, tuning=Tuning(bandwidth_mib_s=300, max_downtime_ms=100)), driver)
-    for _ in range(polls):
+    for _unused in range(polls):
         driver.clock.sleep(100.0 / polls)
         driver.progress(job)
     progress = driver.progress(job)

@@ -73,7 +73,7 @@ def test_throttling_waits_for_two_bad_rounds_and_has_a_ceiling() -> None:
     copy = Precopy.begin(1000.0)
     hopeless = Rates(10.0, 10.0, 1e6, 900.0)
     seen = []
-    for _ in range(60):
+    for _unused in range(60):
         due_s = precopy.seconds_to_event(copy, hopeless)
         precopy.advance(copy, hopeless, due_s)
         precopy.end_phase(copy, hopeless, 1.0, True)
@@ -91,8 +91,8 @@ def test_shares_never_overfill_a_link_and_nobody_could_have_more_for_nothing(
     capacity: list[float], flows: list[tuple[set[int], float]]
 ) -> None:
     links = {number: capacity[number % len(capacity)] for number in range(5)}
-    routes = [sorted(route) for route, _ in flows]
-    limits = [limit for _, limit in flows]
+    routes = [sorted(route) for route, _unused in flows]
+    limits = [limit for _unused, limit in flows]
     rates = fair_shares(links, routes, limits)
     load = {link: sum(rate for rate, route in zip(rates, routes, strict=True) if link in route) for link in links}
     assert all(load[link] <= links[link] * (1 + 1e-6) for link in links)

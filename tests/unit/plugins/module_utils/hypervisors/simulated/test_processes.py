@@ -97,7 +97,7 @@ def test_a_killed_process_leaves_a_readable_state_with_every_vm_in_one_place(
 ) -> None:
     process = run(simulated_estate, CHURN, seed)
     assert process.stdout is not None
-    for _ in range(2):
+    for _unused in range(2):
         assert process.stdout.readline() == "turn\n"
     time.sleep(random.Random(seed).uniform(0.0, 0.2))  # anywhere in the middle of its work
     os.kill(process.pid, signal.SIGKILL)

@@ -98,7 +98,7 @@ def traced(estate: SimulatedEstate, **options: Any) -> Demand:
     """Return the demand of one VM whose trace counts the hours of its day in cores; hour 3 was not recorded."""
     hours = [hour for hour in range(24) if hour != 3]
     ts = [MIDNIGHT_TS + 3600 * hour + 300 * step for hour in hours for step in range(12)]
-    write_trace(estate.folder / "t.parquet", ts, [float(hour) for hour in hours for _ in range(12)])
+    write_trace(estate.folder / "t.parquet", ts, [float(hour) for hour in hours for _unused in range(12)])
     vm = {"name": "t", "host": "host-a", "trace": "t", "allocated": {"cpu_cores": 20, "memory_mib": 1024}}
     estate.scenario.update(vms=[{**vm, **options}], traces={"path": "t.parquet"})
     scenario = load(estate)

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Make playbooks/files/demo/demand.parquet from the Bitbrains "Rnd" trace (GWA-T-12).
 
-usage: make-trace-sample TRACE.parquet OUTPUT.parquet
+usage: python make_trace_sample.py TRACE.parquet OUTPUT.parquet
 
 TRACE.parquet holds the archive's files resampled to 300 s: columns vm, ts (Unix seconds), cpu_mhz, mem_kb (active),
 disk_r_kbps, disk_w_kbps, net_rx_kbps, net_tx_kbps (KB/s). The sample keeps four whole weeks of the VMs that use most
