@@ -77,16 +77,18 @@ def test_measured_dirty_rate_is_what_the_guest_writes(site: Site) -> None:
     guest = site.start(GuestSpec(2, region_mib=64))
     for rate in (0, 10, 40):
         site.beats.tell(guest, f"rate {rate}")
+        since_s = time.monotonic()
         measured = site.drivers[0].measure_dirty_rate(guest.uuid, 3.0)
+        wrote_mib_s = site.beats.dirtied_mib_s(guest.name, since_s)  # a busy machine keeps it from writing as told
         assert measured is not None
-        assert measured.dirty_mib_s == pytest.approx(rate, abs=max(4.0, 0.5 * rate))
+        assert measured.dirty_mib_s == pytest.approx(wrote_mib_s, abs=max(4.0, 0.5 * wrote_mib_s))
 
 
 def test_the_working_set_shows_when_a_guest_goes_round_in_it(site: Site) -> None:
-    guest = site.start(GuestSpec(2, region_mib=32, rate_mib_s=64))
+    guest = site.start(GuestSpec(2, region_mib=16, rate_mib_s=64))
     measured = site.drivers[0].measure_dirty_rate(guest.uuid, 4.0)
     assert measured is not None
-    assert measured.working_set_mib == pytest.approx(32, abs=16)
+    assert measured.working_set_mib == pytest.approx(16, abs=8)
 
 
 def hard_hold(site: Site, reservation_id: str, memory_mib: float, host: int = 1) -> Hold:
