@@ -56,8 +56,8 @@ def predicted_contention(
 ) -> tuple[str | None, tuple[Contention, ...]]:
     """Return the id of the newest forecast in ``store`` (None: there is none) and the contention it sees.
 
-    The soonest comes first. A host is in contention at a step when the ``level`` quantile of what its VMs and itself will
-    use together is above its capacity times the limit. Raises what opening the store and reading its artefacts raise.
+    The soonest comes first. A host is in contention at a step when the ``level`` quantile of what its VMs and itself
+    will use together is above its capacity times the limit. Raises what opening the store and reading it raise.
     """
     shares = checked_limits(limits or {})
     workspace = Workspace.open(store, writable=False)
