@@ -90,17 +90,19 @@ def outlooks(
 
     Raises `ArtefactMissing` or `BadArtefact`.
     """
-    residents = {
-        host.key: tuple(
-            resident
-            for resident in estate.vms_by_host.get(host.key, ())
-            if resident.power_state != "off" and (vm is None or resident.key != vm.key)
-        )
-        for host in hosts
-    }
+    residents = {host.key: residents_of(estate, host, vm) for host in hosts}
     involved = [*(resident for each in residents.values() for resident in each), *([vm] if vm else [])]
     forecast = workspace.forecasts.read(forecast_id, [key for each in involved for key in demand_keys(each)])
     return tuple(Outlook(host, estate, forecast, residents[host.key]) for host in hosts)
+
+
+def residents_of(estate: Estate, host: Host, vm: Vm | None = None) -> tuple[Vm, ...]:
+    """Return the VMs on ``host`` that use it, without ``vm``."""
+    return tuple(
+        resident
+        for resident in estate.vms_by_host.get(host.key, ())
+        if resident.power_state != "off" and (vm is None or resident.key != vm.key)
+    )
 
 
 def check_covered(known: Outlook, start_ts: float, end_ts: float) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from ..errors import ForesightError, InvalidOption
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import FIELD_OF, RESOURCES, Resources, checked_limits
-from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Driver
 from ..reservations.claims import ClaimRequest, ClaimResult
@@ -71,16 +70,13 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
         return _outcome(case, claim, reservation, (*warnings, *more))
 
 
-def claim_refusal(
-    request: ReserveRequest, workspace: Workspace, estate: Estate, vm: Vm, host: Host, now_ts: float
-) -> ClaimRefused | None:
-    """Return why the ledger would refuse to hold the VM's need on ``host``, None when it would not; claims nothing.
+def claim_refusal(request: ReserveRequest, known: Outlook, vm: Vm, now_ts: float) -> ClaimRefused | None:
+    """Return why the ledger would refuse to hold the VM's need on the host, None when it would not; claims nothing.
 
-    Raises what reading the forecast and the ledger raises.
+    Raises what asking the ledger raises.
     """
     with request.open_ledger(writable=False) as ledger:
-        current = _current(ledger, vm, host, request.purpose, now_ts)
-        known = outlooks(workspace, estate, request.forecast_id, [host], vm)[0]
+        current = _current(ledger, vm, known.host, request.purpose, now_ts)
         case = _case(request, known, vm, current, now_ts)
         try:
             ledger.claim(replace(case.claim, allow_second_host=True), case.room, now_ts, dry_run=True)

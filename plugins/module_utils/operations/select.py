@@ -34,6 +34,7 @@ from ..reservations.ledger import open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
+from .host_room import Outlook, residents_of
 from .reserve_present import claim_refusal
 from .reserve_request import ReserveRequest
 from .select_result import result_of
@@ -231,6 +232,7 @@ def _ledger_word(request: SelectRequest, workspace: Workspace) -> Callable[[Ques
     def ask(question: Question, host: Host) -> Reason | None:
         if request.tier == "none":
             return None
+        vm = question.vm
         claim = ReserveRequest(
             endpoints=request.endpoints,
             store=request.store,
@@ -241,7 +243,9 @@ def _ledger_word(request: SelectRequest, workspace: Workspace) -> Callable[[Ques
             window_hours=request.window_hours,
             forecast_id=request.forecast_id,
         )
-        refusal = claim_refusal(claim, workspace, question.estate, question.vm, host, question.now_ts)
+        need = replace(workspace.forecasts.read(request.forecast_id, demand_keys(vm)), scenarios=question.scenarios)
+        known = Outlook(host, question.estate, need, residents_of(question.estate, host, vm))
+        refusal = claim_refusal(claim, known, vm, question.now_ts)
         return None if refusal is None else Reason("reservation", f"the ledger refuses: {refusal.message}", {})
 
     return ask
