@@ -217,12 +217,12 @@ def test_tidying_forgets_what_is_old_and_unfinished_only(workspace: Workspace, s
     for day in (0, 40):
         ts = np.array([START + day * DAY_S + 5.0])
         workspace.metrics.append("lab", Samples(names[0], names[1], names[2], ts, np.array([1.0])))
-    for number in range(14):
+    for number in range(32):
         workspace.forecasts.write(f"f{number:02d}", forecast(series=1))
     tidy(workspace, START + 40.5 * DAY_S, retention_days=35)
     assert len(list(store.glob("metrics/*/*/*.parquet"))) == 1
-    assert len(workspace.forecasts.by_age()) == 12
-    assert workspace.forecasts.latest() == "f13"
+    assert len(workspace.forecasts.by_age()) == 30
+    assert workspace.forecasts.latest() == "f31"
 
 
 def test_records_are_kept_in_order(workspace: Workspace) -> None:
