@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 import time
+from collections.abc import Callable
 
 import libvirt
 import pytest
@@ -74,30 +75,37 @@ def test_a_read_only_connection_collects_and_is_told_what_it_may_not_do(site: Si
     assert refusal.value.code == "permission_denied"
 
 
-def sampling_error_mib(dirty_mib: float) -> float:
-    """Return three standard deviations of what QEMU's sampling makes of ``dirty_mib``.
-
-    It looks at 512 pages a GiB (QEMU, qapi/migration.json, ``sample-pages``), so each stands for 2 MiB.
-    """
-    return 3 * 2 * math.sqrt(dirty_mib / 2)
+def middle_of_three(measure: Callable[[], float]) -> float:
+    """Return the median of three measurements: QEMU looks at a sample of pages, so one alone is noisy."""
+    return statistics.median(measure() for _attempt in range(3))
 
 
 def test_measured_dirty_rate_is_what_the_guest_writes(site: Site) -> None:
     guest = site.start(GuestSpec(2, region_mib=64))
+
+    def measured_mib_s() -> float:
+        found = site.drivers[0].measure_dirty_rate(guest.uuid, 3.0)
+        assert found is not None
+        return found.dirty_mib_s
+
     for rate in (0, 10, 40):
         site.beats.tell(guest, f"rate {rate}")
         since_s = time.monotonic()
-        measured = site.drivers[0].measure_dirty_rate(guest.uuid, 3.0)
+        measured = middle_of_three(measured_mib_s)
         wrote_mib_s = site.beats.dirtied_mib_s(guest.name, since_s)  # a busy machine keeps it from writing as told
-        assert measured is not None
-        assert measured.dirty_mib_s == pytest.approx(wrote_mib_s, abs=max(4.0, sampling_error_mib(wrote_mib_s)))
+        assert measured == pytest.approx(wrote_mib_s, abs=max(4.0, 0.5 * wrote_mib_s))
 
 
 def test_the_working_set_shows_when_a_guest_goes_round_in_it(site: Site) -> None:
     guest = site.start(GuestSpec(2, region_mib=32, rate_mib_s=64))
-    measured = site.drivers[0].measure_dirty_rate(guest.uuid, 4.0)
-    assert measured is not None
-    assert measured.working_set_mib == pytest.approx(32, abs=sampling_error_mib(32))
+
+    def working_set_mib() -> float:
+        found = site.drivers[0].measure_dirty_rate(guest.uuid, 4.0)
+        assert found is not None
+        assert found.working_set_mib is not None
+        return found.working_set_mib
+
+    assert middle_of_three(working_set_mib) == pytest.approx(32, abs=16)
 
 
 def hard_hold(site: Site, reservation_id: str, memory_mib: float, host: int = 1) -> Hold:
