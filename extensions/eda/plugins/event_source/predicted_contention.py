@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 # An event source is run as a file: it must find its own collection wherever that is installed.
-sys.path.append(str(Path(__file__).resolve().parents[7]))
+sys.path.extend(
+    str(folder.parent) for folder in Path(__file__).absolute().parents if folder.name == "ansible_collections"
+)
 
 
 async def main(queue: asyncio.Queue[dict[str, Any]], args: dict[str, Any]) -> None:
