@@ -13,6 +13,7 @@ options:
       - The hypervisors or their managers that make up the estate.
       - A module that has to ask a hypervisor fails when there is none; others take it as a common default.
       - Set it once for all modules through C(module_defaults) of C(group/foresight.migration.estate).
+      - An environment variable that a suboption falls back to is read for endpoints of the type it is named for only.
     type: list
     elements: dict
     default: []
@@ -61,10 +62,9 @@ options:
         type: int
       validate_certs:
         description:
-          - For V(vmware), whether its TLS certificate must be valid, on localhost too.
+          - For V(vmware), whether its TLS certificate must be valid, on localhost too; V(true) if not given.
           - Falls back to the environment variable E(VMWARE_VALIDATE_CERTS).
         type: bool
-        default: true
       ca_path:
         description:
           - For V(vmware), a file of CA certificates (PEM) to trust instead of the system's.
@@ -83,7 +83,7 @@ options:
       uri:
         description:
           - For V(libvirt), the URI of the host, for example V(qemu+ssh://root@kvm1.example.com/system).
-          - If not given, the value of the environment variable E(LIBVIRT_DEFAULT_URI) is used.
+          - Falls back to the environment variable E(LIBVIRT_DEFAULT_URI).
         type: str
       readonly:
         description: For V(libvirt), open the connection read-only, which is enough to collect metrics.

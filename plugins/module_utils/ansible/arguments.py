@@ -18,23 +18,23 @@ ENDPOINT: dict[str, Any] = {
     "scenario": {"type": "path"},
     "state_path": {"type": "path"},
     # vmware
-    "hostname": {"type": "str", "fallback_env": "VMWARE_HOST"},
-    "username": {"type": "str", "fallback_env": "VMWARE_USER"},
-    "password": {"type": "str", "no_log": True, "fallback_env": "VMWARE_PASSWORD"},
-    "port": {"type": "int", "fallback_env": "VMWARE_PORT"},
-    "validate_certs": {"type": "bool", "default": True, "fallback_env": "VMWARE_VALIDATE_CERTS"},
-    "ca_path": {"type": "path", "fallback_env": "VMWARE_CA_PATH"},
-    "proxy_host": {"type": "str", "fallback_env": "VMWARE_PROXY_HOST"},
-    "proxy_port": {"type": "int", "fallback_env": "VMWARE_PROXY_PORT"},
+    "hostname": {"type": "str"},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "port": {"type": "int"},
+    "validate_certs": {"type": "bool"},
+    "ca_path": {"type": "path"},
+    "proxy_host": {"type": "str"},
+    "proxy_port": {"type": "int"},
     # libvirt
-    "uri": {"type": "str", "fallback_env": "LIBVIRT_DEFAULT_URI"},
+    "uri": {"type": "str"},
     "readonly": {"type": "bool", "default": False},
     "keyfile": {"type": "path", "no_log": False},
     "known_hosts": {"type": "path"},
     "known_hosts_verify": {"type": "str", "choices": ["normal", "auto", "ignore"]},
     "pkipath": {"type": "path"},
-    "sasl_username": {"type": "str", "fallback_env": "FORESIGHT_LIBVIRT_USERNAME"},
-    "sasl_password": {"type": "str", "no_log": True, "fallback_env": "FORESIGHT_LIBVIRT_PASSWORD"},
+    "sasl_username": {"type": "str"},
+    "sasl_password": {"type": "str", "no_log": True},
     "migration_mode": {"type": "str", "choices": ["p2p", "direct"], "default": "p2p"},
     "migration_uri": {"type": "str"},
     "migration_address": {"type": "str"},
@@ -45,6 +45,26 @@ ENDPOINT: dict[str, Any] = {
     "network_mbit_s": {"type": "float"},
     "disk_mib_s": {"type": "float"},
     "migration_link_mbit_s": {"type": "float"},
+}
+
+#: Endpoint type -> option -> the environment variable it falls back to on endpoints of that type (see environment.py).
+#: These are not Ansible's own fallbacks, which would hand one platform's credentials to every endpoint of the list.
+ENDPOINT_ENVIRONMENT: dict[str, dict[str, str]] = {
+    "vmware": {
+        "hostname": "VMWARE_HOST",
+        "username": "VMWARE_USER",
+        "password": "VMWARE_PASSWORD",
+        "port": "VMWARE_PORT",
+        "validate_certs": "VMWARE_VALIDATE_CERTS",
+        "ca_path": "VMWARE_CA_PATH",
+        "proxy_host": "VMWARE_PROXY_HOST",
+        "proxy_port": "VMWARE_PROXY_PORT",
+    },
+    "libvirt": {
+        "uri": "LIBVIRT_DEFAULT_URI",
+        "sasl_username": "FORESIGHT_LIBVIRT_USERNAME",
+        "sasl_password": "FORESIGHT_LIBVIRT_PASSWORD",
+    },
 }
 
 ENDPOINTS: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ForesightError
 from ..operations.context import Context, Outcome
+from .environment import complete_endpoints
 from .progress import ProgressFile
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 def run_task(module: AnsibleModule, operation: Operation) -> None:
     """Run ``operation`` and leave through ``exit_json`` or ``fail_json``.
 
-    A `ForesightError` fails the task with ``error: {code, message, advice, details}``; anything else is a defect
-    and keeps its traceback.
+    What the module's endpoints omit is taken from the environment first. A `ForesightError` fails the task with
+    ``error: {code, message, advice, details}``; anything else is a defect and keeps its traceback.
     """
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     progress = ProgressFile(module.params.get("progress_path"))
     try:
+        complete_endpoints(module)
         outcome = operation(Context(check_mode=module.check_mode, report=progress.write))
     except ForesightError as error:
         text = f"{error.message}. {error.advice}" if error.advice else error.message
