@@ -1,0 +1,52 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Windows hosts for tests: their WinRM listeners on loopback, and behind them a model of Hyper-V."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from ansible_collections.foresight.migration.tests.labs.hyperv.authentication import Logins
+from ansible_collections.foresight.migration.tests.labs.hyperv.certificates import Authority
+from ansible_collections.foresight.migration.tests.labs.hyperv.logins import PASSWORD, USER, ntlm_file
+from ansible_collections.foresight.migration.tests.labs.hyperv.server import WinrmServer, running
+from ansible_collections.foresight.migration.tests.labs.hyperv.shells import Program, Shells
+
+Serve = Callable[..., WinrmServer]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The CA that has signed the lab's certificates."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logins:
+    """The lab's one user, for Basic and for NTLM."""
+    monkeypatch.setenv("NTLM_USER_FILE", str(ntlm_file(tmp_path)))
+    return Logins({USER: PASSWORD})
+
+
+@pytest.fixture
+def serve(users: Logins) -> Iterator[Serve]:
+    """A function that starts a listener whose commands are played by a program; they end with the test."""
+    servers: list[WinrmServer] = []
+    with ExitStack() as stack:
+
+        def start(program: Program, logins: Logins = users, **options: object) -> WinrmServer:
+            server = WinrmServer(Shells(program), logins, **options)
+            servers.append(server)
+            return stack.enter_context(running(server))
+
+        yield start
+        assert [crash for server in servers for crash in server.shells.crashes] == []
