@@ -25,7 +25,7 @@ options:
       type:
         description:
           - What answers there, V(simulated) for an estate replayed from a scenario file, V(vmware) for a vCenter or a
-            lone ESXi host.
+            lone ESXi host, V(libvirt) for a KVM host, V(hyperv) for a Hyper-V host or failover cluster.
         type: str
         required: true
       timeout_s:
@@ -155,8 +155,77 @@ options:
         description: For V(libvirt), what the host's storage can carry, which libvirt does not know.
         type: float
       migration_link_mbit_s:
-        description: For V(libvirt), the bandwidth for migrations, if it is not that of the host's fastest interface.
+        description:
+          - For V(libvirt) and V(hyperv), the bandwidth for migrations, if it is not that of the host's fastest
+            interface.
         type: float
+      winrm_hosts:
+        description:
+          - For V(hyperv), the standalone host, or one or more nodes of a failover cluster, by name or address, with
+            V(:port) where it is not O(endpoints[].winrm_port).
+          - The first that answers speaks for the cluster; all of its nodes are then asked themselves.
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_HOSTS), with commas between hosts.
+        type: list
+        elements: str
+      winrm_node_addresses:
+        description:
+          - For V(hyperv), the addresses of the cluster's nodes by their computer names, where these with their domain
+            cannot be resolved from here. Each may end in V(:port).
+        type: dict
+      winrm_scheme:
+        description: For V(hyperv), how WinRM is spoken; V(http) is for transports that encrypt messages themselves.
+        type: str
+        choices: [https, http]
+        default: https
+      winrm_port:
+        description:
+          - For V(hyperv), the port of WinRM, V(5986) for https and V(5985) for http if not given.
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_PORT).
+        type: int
+      winrm_transport:
+        description:
+          - For V(hyperv), how to log in, one of V(kerberos), V(ntlm), V(basic) and V(certificate).
+          - V(credssp) is refused, as Windows Server 2025 does not let it work.
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_TRANSPORT).
+        type: str
+        default: ntlm
+      winrm_username:
+        description:
+          - For V(hyperv), whom to log in as, such as V(DOMAIN\\user) or V(user@EXAMPLE.COM).
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_USERNAME).
+        type: str
+      winrm_password:
+        description:
+          - For V(hyperv), that user's password; not used with V(kerberos), which takes the ticket of C(kinit).
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_PASSWORD).
+        type: str
+      winrm_validate_certs:
+        description:
+          - For V(hyperv), whether the TLS certificates of the hosts must be valid.
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_VALIDATE_CERTS).
+        type: bool
+        default: true
+      winrm_ca_path:
+        description:
+          - For V(hyperv), a file of CA certificates (PEM) to trust instead of the system's.
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_CA_PATH).
+        type: path
+      winrm_cert_pem:
+        description:
+          - For V(hyperv) with the transport V(certificate), the file with the client's certificate (PEM).
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_CERT_PEM).
+        type: path
+      winrm_cert_key_pem:
+        description:
+          - For V(hyperv) with the transport V(certificate), the file with the key of that certificate (PEM).
+          - Falls back to the environment variable E(FORESIGHT_HYPERV_CERT_KEY_PEM).
+        type: path
+      winrm_kerberos_delegation:
+        description:
+          - For V(hyperv) with the transport V(kerberos), hand a forwardable ticket to the host, so that it may log in
+            at others as you. Constrained delegation between the hosts is the narrower way.
+        type: bool
+        default: false
 requirements:
   - python >= 3.11
 """

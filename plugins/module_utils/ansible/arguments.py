@@ -45,6 +45,19 @@ ENDPOINT: dict[str, Any] = {
     "network_mbit_s": {"type": "float"},
     "disk_mib_s": {"type": "float"},
     "migration_link_mbit_s": {"type": "float"},
+    # hyperv
+    "winrm_hosts": {"type": "list", "elements": "str", "fallback_env": "FORESIGHT_HYPERV_HOSTS"},
+    "winrm_node_addresses": {"type": "dict"},
+    "winrm_scheme": {"type": "str", "choices": ["https", "http"], "default": "https"},
+    "winrm_port": {"type": "int", "fallback_env": "FORESIGHT_HYPERV_PORT"},
+    "winrm_transport": {"type": "str", "default": "ntlm", "fallback_env": "FORESIGHT_HYPERV_TRANSPORT"},
+    "winrm_username": {"type": "str", "fallback_env": "FORESIGHT_HYPERV_USERNAME"},
+    "winrm_password": {"type": "str", "no_log": True, "fallback_env": "FORESIGHT_HYPERV_PASSWORD"},
+    "winrm_validate_certs": {"type": "bool", "default": True, "fallback_env": "FORESIGHT_HYPERV_VALIDATE_CERTS"},
+    "winrm_ca_path": {"type": "path", "fallback_env": "FORESIGHT_HYPERV_CA_PATH"},
+    "winrm_cert_pem": {"type": "path", "fallback_env": "FORESIGHT_HYPERV_CERT_PEM"},
+    "winrm_cert_key_pem": {"type": "path", "no_log": False, "fallback_env": "FORESIGHT_HYPERV_CERT_KEY_PEM"},
+    "winrm_kerberos_delegation": {"type": "bool", "default": False},
 }
 
 #: Endpoint type -> option -> the environment variable it falls back to on endpoints of that type (see environment.py).

@@ -1,0 +1,134 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The hosts behind one endpoint: a standalone host, or the nodes of a failover cluster, each asked over WinRM itself.
+
+A node never asks another on our behalf: that would be the second hop that Windows refuses without delegation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ...errors import ForesightError
+from ..parallel import answer_all
+from ..protocol import EndpointUnreachable, HypervisorFault, Whereabouts
+from .options import connections
+from .runner import Runner
+from .scripts.reads import IDENTIFY, LOCATE
+from .scripts.script import Script
+from .states import power_state
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One host. ``host_id`` is its computer name in lower case, ``name`` as Windows spells it."""
+
+    host_id: str
+    name: str
+    fqdn: str
+    runner: Runner
+
+
+def host_id_of(computer_name: str) -> str:
+    """Return the id of the host with this computer name, which Windows compares without regard to case."""
+    return computer_name.lower()
+
+
+class Nodes:
+    """Every host of one endpoint, known after `connect`."""
+
+    def __init__(self, endpoint: str, options: Mapping[str, Any]) -> None:
+        """Take the endpoint's name and options; raises `InvalidOption`, does no I/O."""
+        self.endpoint = endpoint
+        self._entries = connections(options)
+        self._addresses = {
+            host_id_of(name): str(address) for name, address in (options.get("winrm_node_addresses") or {}).items()
+        }
+        self._lock = threading.Lock()
+        self._nodes: dict[str, Node] = {}
+        self.entry = ""
+        self.cluster: str | None = None
+
+    def connect(self) -> None:
+        """Find the first of the endpoint's hosts that answers, and the nodes of its cluster.
+
+        Raises what the last one answered when none does.
+        """
+        problem: ForesightError | None = None
+        for connection in self._entries:
+            try:
+                self._learn(Runner(self.endpoint, connection))
+            except EndpointUnreachable as error:
+                problem = error
+            else:
+                return
+        if problem is not None:
+            raise problem
+
+    def _learn(self, runner: Runner) -> None:
+        seen = runner.run(IDENTIFY)
+        entry = Node(host_id_of(seen["computer_name"]), seen["computer_name"], seen["fqdn"], runner)
+        nodes = {entry.host_id: entry}
+        for name in seen["node_names"]:
+            host_id = host_id_of(name)
+            if host_id not in nodes:
+                fqdn = f"{name}.{seen['domain']}" if seen["domain"] else name
+                connection = runner.connection.at(self._addresses.get(host_id, fqdn))
+                nodes[host_id] = Node(host_id, name, fqdn, Runner(self.endpoint, connection))
+        with self._lock:
+            self._nodes, self.entry, self.cluster = nodes, entry.host_id, seen["cluster"]
+
+    def close(self) -> None:
+        """Forget the nodes; no connection outlives its call."""
+        with self._lock:
+            self._nodes = {}
+
+    @property
+    def host_ids(self) -> tuple[str, ...]:
+        """The ids of all hosts, the one that answered first among them."""
+        return tuple(self._nodes)
+
+    def node(self, host_id: str) -> Node:
+        """Return the host; raises `HypervisorFault` for one that this endpoint does not have."""
+        node = self._nodes.get(host_id_of(host_id))
+        if node is None:
+            raise HypervisorFault(f"Endpoint {self.endpoint!r} has no host {host_id!r}")
+        return node
+
+    def run(
+        self,
+        host_id: str,
+        script: Script,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        deadline_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Return what ``script`` answers on the host; see `Runner.run`."""
+        return self.node(host_id).runner.run(script, parameters, deadline_s=deadline_s)
+
+    def run_on_all(
+        self, script: Script, parameters: Mapping[str, object] | None = None, host_ids: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any] | ForesightError]:
+        """Run a reading script on the hosts (default: all) in parallel; return per host the answer or the error."""
+        wanted = self.host_ids if host_ids is None else host_ids
+        return answer_all({host_id: partial(self.run, host_id, script, parameters) for host_id in wanted})
+
+    def locate(self, vm_uuid: str) -> tuple[Whereabouts, ...]:
+        """Return where the VM is, as the hosts themselves say.
+
+        Raises what a host answered when none knows the VM and that one could not be asked: it may be there.
+        """
+        answers = self.run_on_all(LOCATE, {"vm_id": vm_uuid})
+        seen = [
+            Whereabouts(vm_uuid, host_id, power_state(answer["enabled_state"]))
+            for host_id, answer in answers.items()
+            if not isinstance(answer, ForesightError) and answer["found"]
+        ]
+        problems = [answer for answer in answers.values() if isinstance(answer, ForesightError)]
+        if not seen and problems:
+            raise problems[0]
+        return tuple(seen)
