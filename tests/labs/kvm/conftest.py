@@ -22,11 +22,14 @@ from ansible_collections.foresight.migration.tests.integration.conftest import c
 
 from .guests import GuestSpec, Heartbeats, clear_guests, start_guest
 from .lab import Lab, LabHost
+from .namespaces import wait_until
 from .packages import LabUnavailable
 
 __all__ = ["collections", "module", "playbook"]
 
 MOVE_TIMEOUT_S = 90.0
+#: How long libvirt may take to remove what is left of a guest on a host that it does not run on.
+CLEANUP_TIMEOUT_S = 30.0
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +122,15 @@ class Site:
         life = self.beats.life(spec.name, since_s)
         assert (life.reruns, life.bad_pages, life.io_errors) == (0, 0, 0)
         assert self.running_on(spec) == [on]
+
+    def assert_alone(self, spec: GuestSpec, on: int, since_s: float) -> None:
+        """Check `assert_well`, and that the other hosts keep nothing of the guest once libvirt has cleaned up."""
+        self.assert_well(spec, on, since_s)
+        for number, driver in enumerate(self.drivers):
+            if number != on:
+                left = f"something of {spec.name} is left on {driver.name}"
+                wait_until(lambda driver=driver: driver.locate(spec.uuid) == (), CLEANUP_TIMEOUT_S, left)  # type: ignore[misc]
+        self.assert_well(spec, on, since_s)
 
 
 @pytest.fixture

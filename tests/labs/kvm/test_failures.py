@@ -63,12 +63,12 @@ def test_what_dies_during_a_move_leaves_the_guest_on_its_source(site: Site, what
     site.beats.next_beat(guest.name)
     repair(site.lab)
     assert ended(site, job).phase in ("failed", "gone")
-    site.assert_well(guest, on=0, since_s=since)
+    site.assert_alone(guest, on=0, since_s=since)
     assert site.beats.life(guest.name, since).silence_ms < 5000
     assert site.drivers[0].find_migration(guest.uuid) is None
     retry = site.drivers[0].start_migration(site.order(guest), site.drivers[1])
     site.await_phase(retry, "done")
-    site.assert_well(guest, on=1, since_s=since)
+    site.assert_alone(guest, on=1, since_s=since)
 
 
 def test_a_move_whose_link_is_cut_fails_and_the_guest_stays(site: Site) -> None:
@@ -80,7 +80,7 @@ def test_a_move_whose_link_is_cut_fails_and_the_guest_stays(site: Site) -> None:
     site.lab.hosts[1].restore_link()
     assert final.phase == "failed"
     assert final.error
-    site.assert_well(guest, on=0, since_s=since)
+    site.assert_alone(guest, on=0, since_s=since)
 
 
 def test_a_post_copy_whose_link_breaks_is_resumed(site: Site) -> None:
@@ -97,8 +97,7 @@ def test_a_post_copy_whose_link_breaks_is_resumed(site: Site) -> None:
     while site.await_phase(job, "stalled", "done", "gone").phase == "stalled":
         site.drivers[0].recover_post_copy(job, site.drivers[1])
         time.sleep(1.0)
-    site.assert_well(guest, on=1, since_s=since)
-    assert site.drivers[0].locate(guest.uuid) == ()
+    site.assert_alone(guest, on=1, since_s=since)
 
 
 def fault(uri: str, **options: object) -> ForesightError:

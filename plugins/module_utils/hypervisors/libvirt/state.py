@@ -33,11 +33,13 @@ def domain_state(domain: libvirt.virDomain) -> DomainState:
     state, reason = domain.state()
     if state == libvirt.VIR_DOMAIN_PAUSED:
         return _paused(domain, reason)
-    if state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_SHUTDOWN):
+    if state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
         stalled = state == libvirt.VIR_DOMAIN_RUNNING and reason == libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
         return DomainState("running", "here", stalled)
     if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
         return DomainState("suspended", "here")
+    # SHUTDOWN is off too: QEMU has stopped the CPUs for good and only awaits its end. So is, for a moment, a VM whose
+    # arrival broke off when libvirtd comes back; as running it would look like a second copy.
     saved = state == libvirt.VIR_DOMAIN_SHUTOFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_SAVED
     return DomainState("suspended" if saved else "off", "nowhere")
 
