@@ -3,7 +3,7 @@
 """All operations that this driver runs on Windows hosts: their parameters and answers.
 
 Every script is a `Script` constant in this package; `reads` holds those that look at hosts and VMs, `settings` those
-of preflight and holds, `moves` those of migrations. Parameters and answers are JSON objects. Conventions:
+of preflight and settlement, `moves` those of migrations. Parameters and answers are JSON objects. Conventions:
 
 - VM ids are GUIDs in lower case without braces; the host's Hyper-V compares them without regard to case.
 - Sizes of memory are in MiB, those of hosts in bytes where the name says so; rates of networks in bits/s.
@@ -46,30 +46,43 @@ of preflight and holds, `moves` those of migrations. Parameters and answers are 
 ``locate`` (reads)
     {vm_id} -> {found: bool, enabled_state: int | null}; on the host itself
 
-``compare`` (settings; reads only)
-    {vm_id, destination: computer name, storage_path: str | null} -> {incompatibilities: [{message_id: int, message,
-    source: type name}]}, from Compare-VM. Errors of the comparison itself are script errors.
 ``migration_settings`` (settings; reads only)
-    {} -> {enabled: bool, authentication: 0 Kerberos | 1 CredSSP ..., performance_option: int, max_migrations: int,
-    max_storage_migrations: int, any_network: bool, subnets: [str], current_migrations: int}
-``switches`` (settings; reads only)
-    {} -> {switches: [{id, name, bandwidth_mode: 0 default | 1 weight | 2 absolute | 3 none}]}
+    {} -> {computer_name, fqdn, enabled: bool, authentication: 0 CredSSP | 1 Kerberos, compression: bool, smb: bool,
+    any_network: bool, subnets: [str], listener_addresses: [str], max_migrations, max_storage_migrations,
+    jobs: [{migration_type, job_type}] (not over), vm_versions: [str], memory_free_bytes, vm_path,
+    switches: [{id, name, bandwidth_mode: "Default" | "Weight" | "Absolute" | "None"}]}
+``vm_for_move`` (settings; reads only)
+    {vm_id} -> {found: bool, name, enabled_state, clustered: bool, version, operational: [int], vcpus,
+    memory_assigned_bytes, checkpoints: int, assigned_devices: [str], switch_names: [str],
+    disks: [{path, passthrough: bool}], jobs: [{migration_type, job_type, destination}] (not over)}
 ``tuning`` (settings; reads only)
-    {vm_id} -> what a settlement may change of the VM, in Hyper-V's own units, and its notes
+    {vm_id} -> {found: bool, name, notes, vcpus, cpu_reserve_percent, cpu_limit_percent, dynamic_memory: bool,
+    memory_minimum_bytes, memory_assigned_bytes,
+    adapters: [{id, switch_name, bandwidth_mode, minimum_bits_s, minimum_weight}],
+    disks: [{controller_type: "IDE" | "SCSI", controller_number, controller_location, minimum_iops}]}
 ``set_tuning`` (settings)
-    {vm_id, ...} -> {changed: bool}; sets what is not null
-``hold_records`` (settings; reads only)
-    {} -> {records: [{vm_id, note}]}: VMs whose notes hold a record of ours
-``set_hold_record`` (settings)
-    {vm_id, note: str | null} -> {changed: bool}
+    {vm_id, notes: str | null, cpu_reserve_percent: int | null, memory_minimum_bytes: int | null,
+    adapters: [{id, minimum_bits_s: int | null, minimum_weight: int | null}],
+    disks: [{controller_type, controller_number, controller_location, minimum_iops}]}
+    -> {found: bool, refused: [{setting: "notes" | "cpu" | "memory" | "network" | "disk", message}]}. Sets what is not
+    null, each by itself. Hyper-V refuses to raise the minimum of dynamic memory while the VM runs.
 
+``compare`` (moves; reads only)
+    {vm_id, destination: computer name, addresses: [str], smb: bool, storage_path: str | null, wait_s}
+    -> {found: bool, return_value: 4096 a job was made, state: JobState | null, error, errors: [str]}: the service's own
+    check of a migration. ``errors`` are instances of Msvm_Error in CIM-XML:
+    <INSTANCE CLASSNAME="Msvm_Error"><PROPERTY NAME="MessageID" TYPE="string"><VALUE>33012</VALUE></PROPERTY>
+    <PROPERTY NAME="Message" TYPE="string"><VALUE>...</VALUE></PROPERTY></INSTANCE>
 ``start_move`` (moves)
-    {vm_id, destination, clustered: bool, storage_path: str | null} -> {job_id: str | null}; returns at once
+    {vm_id, clustered: bool, destination, addresses: [str], smb: bool, storage_path: str | null}
+    -> {found: bool, return_value: 4096 started, job_id: str ("" of a clustered VM)}; returns at once
 ``poll_move`` (moves; reads only)
-    {vm_id, job_id: str | null} -> {found: bool, enabled_state: int | null, owner_node: str | null,
-    jobs: [{id, state, percent, destination, started_ts, elapsed_s, error_code, error}]}
+    {vm_id} -> {found: bool, enabled_state: int | null, clustered: bool, ts, jobs: [{id, state: JobState, percent,
+    migration_type: 32768 | 32769 storage only | 32771 with storage, job_type: 301, 302 checks | 305, 306 moves | 307
+    storage only, destination, started_ts: number | null, elapsed_s: number | null, error_code, error,
+    errors: [str] as of ``compare``}]}: also jobs that have ended in the last five minutes
 ``cancel_move`` (moves)
-    {vm_id, job_id: str | null} -> {cancelled: bool, return_value: int | null}
+    {vm_id, clustered: bool, job_id: str} -> {cancelled: bool, return_value: int | null}
 
-The colleagues' parts of a script's answer may hold more than is listed here; what is listed is what tests rely on.
+An answer may hold more than is listed here; what is listed is what the driver and the tests rely on.
 """
