@@ -58,7 +58,7 @@ of preflight and settlement, `moves` those of migrations. Parameters and answers
 ``tuning`` (settings; reads only)
     {vm_id} -> {found: bool, name, notes, vcpus, cpu_reserve_percent, cpu_limit_percent, dynamic_memory: bool,
     memory_minimum_bytes, memory_assigned_bytes,
-    adapters: [{id, switch_name, bandwidth_mode, minimum_bits_s, minimum_weight}],
+    adapters: [{id, switch_name, bandwidth_mode, link_bits_s, other_weights, minimum_bits_s, minimum_weight}],
     disks: [{controller_type: "IDE" | "SCSI", controller_number, controller_location, minimum_iops}]}
 ``set_tuning`` (settings)
     {vm_id, notes: str | null, cpu_reserve_percent: int | null, memory_minimum_bytes: int | null,

@@ -90,7 +90,8 @@ $adapters = @(Get-VMNetworkAdapter -VM $vm | Where-Object { $_.Connected })
 
 #: ``{vm_id}`` -> ``{found: false}``, or ``{found: true, name, notes, vcpus, cpu_reserve_percent, cpu_limit_percent,
 #: dynamic_memory: bool, memory_minimum_bytes, memory_assigned_bytes,
-#: adapters: [{id, switch_name, bandwidth_mode: that of its switch, "" where it has none, minimum_bits_s,
+#: adapters: [{id, switch_name, bandwidth_mode: that of its switch, "" where it has none, link_bits_s: of the switch's
+#: physical adapters, 0 where it has none, other_weights: of all other ports of the switch, minimum_bits_s,
 #: minimum_weight}],
 #: disks: [{controller_type: "IDE" | "SCSI", controller_number, controller_location, minimum_iops}]}``.
 #: The percentages are of the VM's own processors; ``minimum_iops`` counts operations of 8 KB.
@@ -101,8 +102,21 @@ TUNING = Script(
 $vm = Get-VM -Id ([guid]$p.vm_id) -ErrorAction SilentlyContinue
 if (-not $vm) { return @{ found = $false } }
 $processor = Get-VMProcessor -VM $vm
-$modes = @{}
-Get-VMSwitch | ForEach-Object { $modes[[string]$_.Name] = [string]$_.BandwidthReservationMode }
+$ports = @(Get-VMNetworkAdapter -All)
+$switches = @{}
+Get-VMSwitch | ForEach-Object {
+    $name = [string]$_.Name
+    $links = @($_.NetAdapterInterfaceDescriptions)
+    $speed = (Get-NetAdapter | Where-Object { $links -contains $_.InterfaceDescription } |
+        Measure-Object -Property Speed -Sum).Sum
+    $weights = ($ports | Where-Object { $_.SwitchName -eq $name } |
+        ForEach-Object { [int64]$_.BandwidthSetting.MinimumBandwidthWeight } | Measure-Object -Sum).Sum
+    $switches[$name] = @{
+        mode = [string]$_.BandwidthReservationMode
+        link = [int64]$speed
+        weights = [int64]$weights + [int64]$_.DefaultFlowMinimumBandwidthWeight
+    }
+}
 @{
     found = $true
     name = [string]$vm.Name
@@ -114,12 +128,16 @@ Get-VMSwitch | ForEach-Object { $modes[[string]$_.Name] = [string]$_.BandwidthRe
     memory_minimum_bytes = [int64]$vm.MemoryMinimum
     memory_assigned_bytes = [int64]$vm.MemoryAssigned
     adapters = @(Get-VMNetworkAdapter -VM $vm | ForEach-Object {
+        $switch = $switches[[string]$_.SwitchName]
+        $weight = [int64]$_.BandwidthSetting.MinimumBandwidthWeight
         @{
             id = [string]$_.Id
             switch_name = [string]$_.SwitchName
-            bandwidth_mode = [string]$modes[[string]$_.SwitchName]
+            bandwidth_mode = [string]$switch.mode
+            link_bits_s = [int64]$switch.link
+            other_weights = [Math]::Max(0, [int64]$switch.weights - $weight)
             minimum_bits_s = [int64]$_.BandwidthSetting.MinimumBandwidthAbsolute
-            minimum_weight = [int64]$_.BandwidthSetting.MinimumBandwidthWeight
+            minimum_weight = $weight
         } })
     disks = @(Get-VMHardDiskDrive -VM $vm | ForEach-Object {
         @{
