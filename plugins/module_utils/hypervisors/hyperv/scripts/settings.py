@@ -128,14 +128,14 @@ Get-VMSwitch | ForEach-Object {
     memory_minimum_bytes = [int64]$vm.MemoryMinimum
     memory_assigned_bytes = [int64]$vm.MemoryAssigned
     adapters = @(Get-VMNetworkAdapter -VM $vm | ForEach-Object {
-        $switch = $switches[[string]$_.SwitchName]
+        $port = $switches[[string]$_.SwitchName]
         $weight = [int64]$_.BandwidthSetting.MinimumBandwidthWeight
         @{
             id = [string]$_.Id
             switch_name = [string]$_.SwitchName
-            bandwidth_mode = [string]$switch.mode
-            link_bits_s = [int64]$switch.link
-            other_weights = [Math]::Max(0, [int64]$switch.weights - $weight)
+            bandwidth_mode = [string]$port.mode
+            link_bits_s = [int64]$port.link
+            other_weights = [Math]::Max(0, [int64]$port.weights - $weight)
             minimum_bits_s = [int64]$_.BandwidthSetting.MinimumBandwidthAbsolute
             minimum_weight = $weight
         } })
