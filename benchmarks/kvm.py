@@ -2,23 +2,27 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Our moves beside plain ``virsh migrate`` on real KVM hosts: duration, bytes, silence, and the prediction's worth.
 
-    python benchmarks/kvm.py [--repeat 3]
+    python benchmarks/kvm.py [--repeat 3] [--guest NAME ...] [--way NAME ...] [--details]
 
 Brings up a lab of its own (see docs/kvm.md), or says why this machine cannot. Every way moves the same guest over the
 same link. ``duration`` is that of libvirt's job (of the virsh command where libvirt keeps no account of it), ``silent``
-the longest time without a heartbeat of the guest; everything is the median of the repeats.
+the longest time without a heartbeat of the guest; everything is the median of the repeats. ``--guest`` and ``--way``
+choose rows, so that the table can be made in parts; ``--details`` also prints each of our moves, with what its
+prediction rests on, as one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 importlib.import_module("conftest")  # makes this checkout importable as the collection
 import libvirt  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError  # noqa: E402
+from ansible_collections.foresight.migration.plugins.module_utils.migration.strategy import DEFAULT_MEANS  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.operations.collect import (  # noqa: E402
     CollectRequest,
     collect,
@@ -79,8 +84,9 @@ class Measured:
 class Bench:
     """A lab, its heartbeats, and the ways to move a guest from its first host to its second."""
 
-    def __init__(self, lab: Lab, heartbeats: Heartbeats, folder: Path) -> None:
+    def __init__(self, lab: Lab, heartbeats: Heartbeats, folder: Path, details: bool) -> None:
         self._lab = lab
+        self._details = details
         self._heartbeats = heartbeats
         self._store = str(folder / "store")
         self._endpoints = [
@@ -129,10 +135,15 @@ class Bench:
             print(f"  {error.code}: {error.message}", flush=True)
             return None
         actual, predicted = outcome.result["actual"], outcome.result["predicted"]
+        silent_ms = self._silence(spec, since)
+        if self._details:
+            shown = ("basis", "predicted", "actual", "timeline")
+            details = {key: outcome.result[key] for key in shown} | outcome.result["strategy"]
+            print(json.dumps({**details, "silent_ms": silent_ms}), file=sys.stderr, flush=True)
         return Measured(
             actual["duration_s"],
             actual["transferred_mib"],
-            self._silence(spec, since),
+            silent_ms,
             predicted["duration_s"],
             predicted["transferred_mib"],
             outcome.result["strategy"]["name"],
@@ -151,6 +162,15 @@ class Bench:
             self._heartbeats.next_beat(spec.name)
             results.append(way(spec))
         return results
+
+
+WAYS: dict[str, Callable[[Bench, GuestSpec], Measured | None]] = {
+    "virsh": lambda bench, spec: bench.virsh(spec),
+    "virsh --auto-converge": lambda bench, spec: bench.virsh(spec, "--auto-converge"),
+    "virsh --postcopy": lambda bench, spec: bench.virsh(spec, "--postcopy", "--postcopy-after-precopy"),
+    "vm_migrate": lambda bench, spec: bench.ours(spec, *sorted(DEFAULT_MEANS)),
+    "vm_migrate, post_copy allowed": lambda bench, spec: bench.ours(spec, "post_copy"),
+}
 
 
 def row(workload: str, way: str, results: Sequence[Measured | None]) -> str:
@@ -187,6 +207,9 @@ def main() -> int:
     """Run everything and print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--guest", action="append", choices=WORKLOADS, help="only this guest; may be repeated")
+    parser.add_argument("--way", action="append", choices=WAYS, help="only this way; may be repeated")
+    parser.add_argument("--details", action="store_true", help="print each of our moves as JSON to stderr")
     arguments = parser.parse_args()
     lab = Lab("bench", host_memory_mib=1024)
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
@@ -195,19 +218,13 @@ def main() -> int:
         for host in lab.hosts[:2]:
             host.shape_link(LINK)
         with Heartbeats(lab) as heartbeats, tempfile.TemporaryDirectory() as folder:
-            bench = Bench(lab, heartbeats, Path(folder))
-            ways: dict[str, Callable[[GuestSpec], Measured | None]] = {
-                "virsh": bench.virsh,
-                "virsh --auto-converge": lambda spec: bench.virsh(spec, "--auto-converge"),
-                "virsh --postcopy": lambda spec: bench.virsh(spec, "--postcopy", "--postcopy-after-precopy"),
-                "vm_migrate": lambda spec: bench.ours(spec, "parallel_connections", "compression", "auto_converge"),
-                "vm_migrate, post_copy allowed": lambda spec: bench.ours(spec, "post_copy"),
-            }
+            bench = Bench(lab, heartbeats, Path(folder), arguments.details)
             print("| guest | way | duration | sent | silent | predicted / actual duration | ... bytes |")
             print("| --- | --- | --- | --- | --- | --- | --- |")
-            for workload, spec in WORKLOADS.items():
-                for way, move in ways.items():
-                    print(row(workload, way, bench.repeat(spec, move, arguments.repeat)), flush=True)
+            for workload in arguments.guest or WORKLOADS:
+                for way in arguments.way or WAYS:
+                    results = bench.repeat(WORKLOADS[workload], partial(WAYS[way], bench), arguments.repeat)
+                    print(row(workload, way, results), flush=True)
     except LabUnavailable as exc:
         print(f"skipped: {exc}", file=sys.stderr)
         return 1

@@ -56,8 +56,27 @@ class Moved:
     timeline: Timeline
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A move that was begun, or taken over, and of which it is not known that the VM has arrived.
+
+    ``final`` is the job's last word, ``last`` the last progress seen before it, ``plan`` None for an adopted move.
+    """
+
+    adopted: bool
+    plan: Plan | None
+    final: Progress | None
+    last: Progress | None
+    duration_s: float
+    silence_ms: float | None
+    ended_ts: float
+
+
 class Orchestrator:
-    """Carries out moves. ``report`` takes every step and the progress, as a line and as data."""
+    """Carries out moves. ``report`` takes every step and the progress, as a line and as data.
+
+    ``broken`` is set before `run` raises for a move that was begun.
+    """
 
     def __init__(
         self,
@@ -73,7 +92,9 @@ class Orchestrator:
         self._report = report
         self._probe_url = probe_url
         self._started_ts = clock.now()
+        self._plan: Plan | None = None
         self.timeline = Timeline()
+        self.broken: Broken | None = None
 
     # ---- the three ways in ----------------------------------------------------------------------------------------
 
@@ -103,6 +124,7 @@ class Orchestrator:
             if overtaken is not None:
                 return overtaken, None
         order, ladder = required(plan)
+        self._plan = plan
         self._note("planned", plan.choice.why, {"basis": plan.basis.as_dict()})
         self._renew_lease(move)
         self._note("starting", f"{shown_name(move.vm)}: {move.source.key} -> {move.destination.key}", {})
@@ -184,16 +206,19 @@ class Orchestrator:
         self._note("verified", verdict.verdict, {"evidence": list(verdict.evidence)})
         if verdict.verdict == "arrived" and ending.blind and ending.handed_over:
             verdict = replace(verdict, verdict="unknown")  # it runs there, perhaps with part of its memory still here
+        elapsed_s = ending.final.elapsed_s if ending.final is not None else 0.0
+        duration_s = elapsed_s or ended_ts - started_ts
         if verdict.verdict != "arrived":
+            plan = None if adopted else self._plan
+            self.broken = Broken(adopted, plan, ending.final, ending.last, duration_s, silence_ms, ended_ts)
             raise self._not_arrived(move, ending, verdict)
         settlement = None if ending.reservation is None else self._settle_arrival(move, ending.reservation)
-        elapsed_s = ending.final.elapsed_s if ending.final is not None else 0.0
         downtime_ms, downtime_by = _downtime(ending, silence_ms)
         return Moved(
             adopted=adopted,
             final=ending.final,
             last=ending.last,
-            duration_s=elapsed_s or ended_ts - started_ts,
+            duration_s=duration_s,
             verdict=verdict,
             settlement=settlement,
             downtime_ms=downtime_ms,

@@ -15,6 +15,7 @@ from ..placement.link import bandwidth_mib_s
 from ..placement.migration_cost import (
     DEFAULT_SWITCHOVER_MS,
     MigrationDemand,
+    disks_to_copy,
     memory_activity,
     memory_to_send,
 )
@@ -35,7 +36,8 @@ DOWNTIME_WITHOUT_SLA_MS = 500.0
 class Basis:
     """What the prediction rests on; the methods say ``measured``, ``platform`` or ``assumed``.
 
-    ``problem`` says why the dirty rate could not be measured although the platform should be able to.
+    ``problem`` says why the dirty rate could not be measured although the platform should be able to; ``disks_by`` is
+    ``none`` when no disk is copied, and ``unknown`` when the platform does not tell how large those are that will be.
     """
 
     demand: MigrationDemand
@@ -43,6 +45,7 @@ class Basis:
     dirty_method: str
     link_method: str
     problem: str = ""
+    disks_by: str = "none"
 
     def as_dict(self) -> dict[str, float | str | None]:
         """Return the figures JSON-able."""
@@ -51,8 +54,10 @@ class Basis:
             "dirty_mib_s": self.demand.dirty_mib_s,
             "working_set_mib": self.demand.working_set_mib,
             "bandwidth_mib_s": self.demand.bandwidth_mib_s,
+            "disk_mib": None if self.disks_by == "unknown" else self.demand.disk_mib,
             "dirty_rate_by": self.dirty_method,
             "bandwidth_by": self.link_method,
+            "disks_by": self.disks_by,
         }
 
 
@@ -118,6 +123,7 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
         dirty_mib_s, method = measured.dirty_mib_s, f"measured ({measured.method})"
         working_set_mib = measured.working_set_mib  # None: larger than could be seen, so all of the memory
     link_mib_s = bandwidth_mib_s(move.source, move.destination)
+    disk_mib = disks_to_copy(move.vm) if terms.storage_copy else 0.0
     told_links = all(host.migration_link_mbit_s for host in (move.source, move.destination))
     demand = MigrationDemand(
         memory_mib=memory_to_send(move.vm),
@@ -126,8 +132,11 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
         bandwidth_mib_s=min(link_mib_s, terms.bandwidth_mib_s or link_mib_s),
         switchover_mib_s=link_mib_s,
         max_downtime_ms=downtime_ceiling(terms.sla, DEFAULT_SWITCHOVER_MS, DOWNTIME_WITHOUT_SLA_MS),
+        disk_mib=disk_mib or 0.0,
     )
-    return Basis(demand, link_mib_s, method, "platform" if told_links else "assumed", problem)
+    link_method = "platform" if told_links else "assumed"
+    disks_by = ("unknown" if disk_mib is None else "platform") if terms.storage_copy else "none"
+    return Basis(demand, link_mib_s, method, link_method, problem, disks_by)
 
 
 def _measured(source: Driver, move: Move) -> DirtyRate | None:

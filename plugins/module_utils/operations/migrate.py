@@ -25,7 +25,7 @@ from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .migrate_outlook import activity_ahead, destination_room, remaining_need
-from .migrate_result import already_there, in_flight, migration_record, moved, would_move
+from .migrate_result import already_there, broken_record, in_flight, migration_record, moved, would_move
 from .migrate_windows import windows_from
 
 #: Who the ledger's audit trail names.
@@ -99,7 +99,12 @@ def migrate_vm(request: MigrateRequest, context: Context) -> Outcome:
 def _carry_out(
     move: Move, found: Found, orchestrator: Orchestrator, workspace: Workspace, warnings: tuple[str, ...]
 ) -> Outcome:
-    arrived, plan = orchestrator.run(move, found.flight)
+    try:
+        arrived, plan = orchestrator.run(move, found.flight)
+    except ForesightError as error:
+        if orchestrator.broken is not None:
+            _keep(workspace, broken_record(move, orchestrator.broken, error), error)
+        raise
     record = migration_record(move, arrived, plan)
     try:
         workspace.migrations.append(record)
@@ -108,6 +113,14 @@ def _carry_out(
     result, diff = moved(move, arrived, plan)
     soft = tuple(check.message for check in (plan.checks if plan else ()) if not check.passed)
     return Outcome(True, result, diff, (*warnings, *soft))
+
+
+def _keep(workspace: Workspace, record: Mapping[str, Any], error: ForesightError) -> None:
+    """Keep the record of a failed move; where that fails too, ``error`` says so beside its own cause."""
+    try:
+        workspace.migrations.append(record)
+    except ForesightError as refusal:
+        error.details["not_recorded"] = refusal.message
 
 
 def _at_destination(move: Move, orchestrator: Orchestrator, context: Context, warnings: tuple[str, ...]) -> Outcome:

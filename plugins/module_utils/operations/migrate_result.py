@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..hypervisors.protocol import MoveOrder
+from ..errors import ForesightError
+from ..hypervisors.protocol import MoveOrder, Progress
 from ..migration.move import Check, Move
-from ..migration.orchestrator import Moved
+from ..migration.orchestrator import Broken, Moved
 from ..migration.planning import Plan
 from ..migration.settlement import Settlement
 from ..migration.strategy import Strategy
@@ -47,8 +48,38 @@ def moved(move: Move, arrived: Moved, plan: Plan | None) -> Answer:
     return result, _diff(move.source.key, move.destination.key)
 
 
+#: The ``outcome`` of a record whose VM has arrived; otherwise it is the code of the error that the run ended with.
+ARRIVED = "moved"
+
+
 def migration_record(move: Move, arrived: Moved, plan: Plan | None) -> dict[str, Any]:
     """Return what the store keeps of a migration: predicted and actual."""
+    return {**_record(move, plan, arrived), "outcome": ARRIVED, "cause": None, "actual": actual(arrived)}
+
+
+def broken_record(move: Move, broken: Broken, error: ForesightError) -> dict[str, Any]:
+    """Return what the store keeps of a move that did not bring the VM to its destination; bytes are those sent in vain.
+
+    ``cause`` is the code of what broke it, where that is known.
+    """
+    cause = error.details.get("cause", {}).get("code")
+    figures = _figures(broken.final, broken.last)
+    return {
+        **_record(move, broken.plan, broken),
+        "outcome": error.code,
+        "cause": cause,
+        "actual": {
+            "duration_s": broken.duration_s,
+            "transferred_mib": figures.transferred_mib if figures is not None else None,
+            "downtime_ms": None,
+            "downtime_measured_by": None,
+            "application_silence_ms": broken.silence_ms,
+            "rounds": figures.iteration if figures is not None else None,
+        },
+    }
+
+
+def _record(move: Move, plan: Plan | None, ended: Moved | Broken) -> dict[str, Any]:
     strategy = plan.choice.strategy if plan is not None else None
     return {
         "vm_uuid": move.vm.uuid,
@@ -56,18 +87,17 @@ def migration_record(move: Move, arrived: Moved, plan: Plan | None) -> dict[str,
         "source": move.source.key,
         "destination": move.destination.key,
         "reservation_id": move.reservation.reservation_id if move.reservation is not None else None,
-        "ended_ts": arrived.ended_ts,
-        "adopted": arrived.adopted,
+        "ended_ts": ended.ended_ts,
+        "adopted": ended.adopted,
         "strategy": strategy.name if strategy is not None else None,
         "basis": plan.basis.as_dict() if plan is not None else None,
         "predicted": asdict(strategy.prediction) if strategy is not None else None,
-        "actual": actual(arrived),
     }
 
 
 def actual(arrived: Moved) -> dict[str, Any]:
     """Return what was measured; None where nobody could."""
-    figures = arrived.final if arrived.final is not None and arrived.final.transferred_mib is not None else arrived.last
+    figures = _figures(arrived.final, arrived.last)
     return {
         "duration_s": arrived.duration_s,
         "transferred_mib": figures.transferred_mib if figures is not None else None,
@@ -76,6 +106,11 @@ def actual(arrived: Moved) -> dict[str, Any]:
         "application_silence_ms": arrived.silence_ms,
         "rounds": figures.iteration if figures is not None else None,
     }
+
+
+def _figures(final: Progress | None, last: Progress | None) -> Progress | None:
+    """Return the last progress that told how much was sent."""
+    return final if final is not None and final.transferred_mib is not None else last
 
 
 def _common(move: Move, state: str) -> dict[str, Any]:

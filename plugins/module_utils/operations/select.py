@@ -35,6 +35,7 @@ from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .host_room import Outlook, residents_of
+from .migrate_result import ARRIVED
 from .reserve_present import claim_refusal
 from .reserve_request import ReserveRequest
 from .select_result import result_of
@@ -222,8 +223,13 @@ def _allowed(estate: Estate, expression: str | None) -> frozenset[str] | None:
 
 
 def _last_move_ts(workspace: Workspace, vm: Vm) -> float | None:
-    ended = [record.get("ended_ts") for record in workspace.migrations.read() if record.get("vm_uuid") == vm.uuid]
-    return max((float(ts) for ts in ended if ts is not None), default=None)
+    """Return when the VM last arrived anywhere; attempts that failed moved nothing."""
+    arrived = [
+        float(record["ended_ts"])
+        for record in workspace.migrations.read()
+        if record["vm_uuid"] == vm.uuid and record["outcome"] == ARRIVED
+    ]
+    return max(arrived, default=None)
 
 
 def _ledger_word(request: SelectRequest, workspace: Workspace) -> Callable[[Question, Host], Reason | None]:

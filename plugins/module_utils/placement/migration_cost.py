@@ -63,7 +63,8 @@ class MigrationDemand:
     ``working_set_mib`` the most it can dirty in a round of any length (None: all of its memory).
     ``bandwidth_mib_s`` is what the link carries for this move; ``switchover_mib_s`` the rate while the VM stands
     still, where that differs (QEMU lifts its own cap then). ``max_downtime_ms`` is the limit handed to the
-    hypervisor. ``compression_ratio`` is memory per byte on the wire.
+    hypervisor. ``compression_ratio`` is memory per byte on the wire. ``disk_mib`` of disks are copied along, before
+    the memory and over the same link; what the VM writes to them meanwhile is not counted.
     """
 
     memory_mib: float
@@ -75,9 +76,11 @@ class MigrationDemand:
     switchover_ms: float = DEFAULT_SWITCHOVER_MS
     setup_s: float = DEFAULT_SETUP_S
     compression_ratio: float = 1.0
+    disk_mib: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.memory_mib, self.dirty_mib_s, self.max_downtime_ms, self.switchover_ms, self.setup_s) < 0:
+        amounts = (self.memory_mib, self.dirty_mib_s, self.max_downtime_ms, self.switchover_ms, self.setup_s)
+        if min(*amounts, self.disk_mib) < 0:
             raise ValueError("a migration's amounts cannot be negative")
         if self.bandwidth_mib_s <= 0 or self.compression_ratio <= 0:
             raise ValueError("a migration's bandwidth and compression ratio must be above 0")
@@ -86,6 +89,11 @@ class MigrationDemand:
     def send_mib_s(self) -> float:
         """MiB of guest memory that leave the source per second."""
         return self.bandwidth_mib_s * self.compression_ratio
+
+    @property
+    def before_memory_s(self) -> float:
+        """Seconds from the start until the first page of memory is sent."""
+        return self.setup_s + self.disk_mib / self.bandwidth_mib_s
 
     @property
     def ceiling_mib(self) -> float:
@@ -119,7 +127,7 @@ def predict_precopy(demand: MigrationDemand, *, auto_converge: bool = False) -> 
     Round i sends V(i) in t = V(i) / bandwidth seconds, in which the VM dirties V(i+1) = W (1 - exp(-dirty rate t / W))
     of its working set W. The move ends when V(i+1) / bandwidth fits into ``max_downtime_ms``.
     """
-    left_mib, sent_mib, elapsed_s, degraded_s, throttle = demand.memory_mib, 0.0, demand.setup_s, 0.0, 0.0
+    left_mib, sent_mib, elapsed_s, degraded_s, throttle = demand.memory_mib, 0.0, demand.before_memory_s, 0.0, 0.0
     converges, rounds, bad_rounds = False, 0, 0
     while rounds < MAX_ROUNDS:
         rounds += 1
@@ -141,7 +149,7 @@ def predict_precopy(demand: MigrationDemand, *, auto_converge: bool = False) -> 
     stop_s = left_mib / _switchover_rate(demand)
     return MigrationCost(
         duration_s=elapsed_s + stop_s + demand.switchover_ms / 1000.0,
-        transferred_mib=(sent_mib + left_mib) / demand.compression_ratio,
+        transferred_mib=demand.disk_mib + (sent_mib + left_mib) / demand.compression_ratio,
         downtime_ms=stop_s * 1000.0 + demand.switchover_ms,
         rounds=rounds,
         converges=converges,
@@ -159,8 +167,8 @@ def predict_post_copy(demand: MigrationDemand) -> MigrationCost:
     left_mib = _dirtied(demand, first_s)
     remote_s = left_mib / demand.send_mib_s
     return MigrationCost(
-        duration_s=demand.setup_s + first_s + demand.switchover_ms / 1000.0 + remote_s,
-        transferred_mib=(demand.memory_mib + left_mib) / demand.compression_ratio,
+        duration_s=demand.before_memory_s + first_s + demand.switchover_ms / 1000.0 + remote_s,
+        transferred_mib=demand.disk_mib + (demand.memory_mib + left_mib) / demand.compression_ratio,
         downtime_ms=demand.switchover_ms,
         rounds=1,
         converges=True,
@@ -178,6 +186,15 @@ def memory_to_send(vm: Vm) -> float:
     if resident_mib is not None:
         return float(resident_mib)
     return _memory_in_use(vm)
+
+
+def disks_to_copy(vm: Vm) -> float | None:
+    """Return the MiB of disks that a move with its storage copies; None where the platform does not tell.
+
+    ``facts`` ``disk_mib`` is what the writable disks take where they are now, holes not counted.
+    """
+    disk_mib = vm.facts.get("disk_mib")
+    return None if disk_mib is None else float(disk_mib)
 
 
 def memory_activity(vm: Vm) -> MemoryActivity:

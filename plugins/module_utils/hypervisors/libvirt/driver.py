@@ -112,10 +112,13 @@ class LibvirtDriver(Driver):
         )
 
     def _with_use(self, vm: Vm, usage: Usage) -> Vm:
-        """Return the VM with what it uses, and with what a migration has to send of its memory: not unused pages."""
+        """Return the VM with what it uses, and with what a move has to send: its memory but for unused pages, disks."""
         counters = self._counters.vms.get(vm.uuid) if self._counters is not None else None
-        occupied_mib = None if counters is None else counters.occupied_mib
-        facts = vm.facts if occupied_mib is None else {**vm.facts, "resident_mib": occupied_mib}
+        facts = dict(vm.facts)
+        if counters is not None:
+            facts["disk_mib"] = sum(counters.disks_mib.get(disk, 0.0) for disk in facts["copied_disks"])
+            if counters.occupied_mib is not None:
+                facts["resident_mib"] = counters.occupied_mib
         return replace(vm, used=_vm_used(usage, vm.uuid), facts=facts)
 
     def read(self, previous: Mapping[str, Any]) -> Reading:

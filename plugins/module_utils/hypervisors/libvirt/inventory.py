@@ -271,7 +271,17 @@ def vm_noun(root: ET.Element, power_state: str, facts: HostFacts, endpoint: str,
             "memory_maximum_mib": memory_mib(root, "memory"),
             "hugepages": root.find("memoryBacking/hugepages") is not None,
             "numa_nodeset": attribute(root, "numatune/memory", "nodeset"),
+            "copied_disks": copied_disks(root),
         },
+    )
+
+
+def copied_disks(root: ET.Element) -> tuple[str, ...]:
+    """Return the targets of the disks that libvirt copies in a move with non-shared storage: the writable ones."""
+    return tuple(
+        attribute(disk, "target", "dev")
+        for disk in root.iterfind("devices/disk")
+        if disk.find("source") is not None and disk.find("readonly") is None and disk.find("shareable") is None
     )
 
 

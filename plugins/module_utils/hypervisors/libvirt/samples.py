@@ -34,7 +34,7 @@ class VmCounters:
     """Running totals of one VM since it started on this host: CPU nanoseconds, bytes, and disk requests.
 
     ``resident_mib`` is the memory its QEMU process holds now, ``occupied_mib`` its memory less what the guest calls
-    unused (None: not told).
+    unused (None: not told). ``disks_mib`` is what each disk takes on its storage now, by target (``vda``).
     """
 
     cpu_ns: int | None
@@ -43,6 +43,7 @@ class VmCounters:
     disk_requests: int | None
     resident_mib: float | None = None
     occupied_mib: float | None = None
+    disks_mib: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,10 @@ def _vm_counters(stats: Mapping[str, Any]) -> VmCounters:
         disk_requests=_total(stats, "block", ("rd.reqs", "wr.reqs")),
         resident_mib=None if resident_kib is None else resident_kib / KIB_PER_MIB,
         occupied_mib=None if unused_kib is None else (stats["balloon.current"] - unused_kib) / KIB_PER_MIB,
+        disks_mib={
+            str(stats[f"block.{index}.name"]): stats.get(f"block.{index}.physical", 0) / MIB
+            for index in range(stats.get("block.count", 0))
+        },
     )
 
 

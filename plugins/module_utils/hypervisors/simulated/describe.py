@@ -75,7 +75,10 @@ def vms(endpoint: str, world: World, moment: Moment, service: Service, host_numb
             is_template=vm.is_template,
             labels=vm.labels,
             notes=vm.notes,
-            facts={"demand": Resources(*demand[number].tolist()).as_dict()} if running else {},
+            facts={
+                "disk_mib": vm.disk_mib,
+                **({"demand": Resources(*demand[number].tolist()).as_dict()} if running else {}),
+            },
         )
 
 

@@ -17,6 +17,8 @@ from ansible_collections.foresight.migration.plugins.module_utils.migration.erro
     StrategyRefused,
     VmBusy,
 )
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.errors import StoreNotWritable
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.records import MigrationLog
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 
 from .conftest import NEIGHBOUR, VM, Estate
@@ -42,9 +44,22 @@ def test_the_prediction_is_close_to_what_is_measured_and_both_are_kept(estate: E
     assert actual["duration_s"] == pytest.approx(predicted["duration_s"], rel=0.15)
     assert actual["transferred_mib"] == pytest.approx(predicted["transferred_mib"], rel=0.15)
     (record,) = Workspace.open(estate.store).migrations.read()
-    assert record["vm_uuid"] == VM
+    assert (record["vm_uuid"], record["outcome"], record["cause"]) == (VM, "moved", None)
     assert record["predicted"] == predicted
     assert record["actual"] == actual
+
+
+def test_the_prediction_counts_disks_only_where_they_are_copied_along(make_estate: Callable[..., Estate]) -> None:
+    estate = make_estate(disk_mib=2048)
+    estate.reserve()
+    without = estate.migrate(check_mode=True).result
+    result = estate.migrate(storage_copy=True).result
+    predicted, actual = result["predicted"], result["actual"]
+    assert predicted["transferred_mib"] == pytest.approx(without["predicted"]["transferred_mib"] + 2048)
+    assert actual["transferred_mib"] == pytest.approx(predicted["transferred_mib"], rel=0.15)
+    assert actual["duration_s"] == pytest.approx(predicted["duration_s"], rel=0.15)
+    assert (without["basis"]["disk_mib"], without["basis"]["disks_by"]) == (0.0, "none")
+    assert (result["basis"]["disk_mib"], result["basis"]["disks_by"]) == (2048.0, "platform")
 
 
 def test_a_second_run_finds_it_there_and_changes_nothing(estate: Estate) -> None:
@@ -77,6 +92,38 @@ def test_a_move_that_fails_leaves_the_vm_at_its_source_and_nothing_held(estate: 
     assert len(error.details["undone"]) == 2
     assert error.details["left"] == []
     _untouched_at_source(estate, reservation.reservation_id)
+
+
+def test_a_move_that_fails_is_on_record_with_what_it_sent_in_vain(estate: Estate) -> None:
+    estate.reserve()
+    estate.inject(kind="migration_failure", at_percent=50)
+    _failure(estate)
+    (record,) = Workspace.open(estate.store).migrations.read()
+    assert (record["vm_uuid"], record["outcome"], record["cause"]) == (VM, "migration_failed", "hypervisor_fault")
+    assert 0 < record["actual"]["transferred_mib"] < record["predicted"]["transferred_mib"]
+    assert 0 < record["actual"]["duration_s"] < record["predicted"]["duration_s"]
+    assert record["actual"]["downtime_ms"] is None
+    assert record["basis"]["memory_mib"] > 0
+
+
+def test_a_store_that_takes_no_record_does_not_hide_why_the_move_failed(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise StoreNotWritable("the disk is full")
+
+    estate.reserve()
+    estate.inject(kind="migration_failure", at_percent=50)
+    monkeypatch.setattr(MigrationLog, "append", refuse)
+    error = _failure(estate)
+    assert error.details["cause"]["code"] == "hypervisor_fault"
+    assert error.details["not_recorded"] == "the disk is full"
+
+
+def test_a_refused_move_leaves_no_record(estate: Estate) -> None:
+    with pytest.raises(PrecheckFailed):
+        estate.migrate()
+    assert Workspace.open(estate.store).migrations.read() == []
 
 
 def test_a_destination_that_dies_mid_move_leaves_the_vm_at_its_source(estate: Estate) -> None:

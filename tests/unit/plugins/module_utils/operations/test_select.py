@@ -211,10 +211,18 @@ def test_a_vm_that_the_forecast_left_out_is_refused_with_the_forecasts_own_reaso
 def test_a_vm_just_moved_stays_as_the_record_of_migrations_tells(site: Site) -> None:
     site.prepare()
     now_ts = site.estate.driver().clock.now()
-    record = {"vm_uuid": site.estate.vm_uuid("web01"), "ended_ts": now_ts - 300.0}
+    record = {"vm_uuid": site.estate.vm_uuid("web01"), "outcome": "moved", "ended_ts": now_ts - 300.0}
     Workspace.open(site.store).migrations.append(record)
     assert site.select()["reasons"][0]["code"] == "cooldown"
     assert site.select(cooldown_minutes=5)["decision"] == "move"
+
+
+def test_a_move_that_failed_lately_keeps_nobody_from_moving(site: Site) -> None:
+    site.prepare()
+    now_ts = site.estate.driver().clock.now()
+    record = {"vm_uuid": site.estate.vm_uuid("web01"), "outcome": "migration_failed", "ended_ts": now_ts - 300.0}
+    Workspace.open(site.store).migrations.append(record)
+    assert site.select()["decision"] == "move"
 
 
 def test_a_hostile_name_passes_through_unharmed(site: Site) -> None:

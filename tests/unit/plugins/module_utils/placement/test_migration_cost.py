@@ -32,6 +32,7 @@ DEMANDS = st.builds(
     switchover_ms=st.floats(0, 1e3),
     setup_s=st.floats(0, 10),
     compression_ratio=st.floats(0.5, 10),
+    disk_mib=st.floats(0, 1e6),
 )
 
 
@@ -90,7 +91,7 @@ def test_impossible_amounts_are_refused(wrong: dict[str, float]) -> None:
 @given(DEMANDS, st.booleans())
 def test_a_move_sends_at_least_its_memory_and_ends_within_the_round_limit(demand: MigrationDemand, slow: bool) -> None:
     cost = predict_precopy(demand, auto_converge=slow)
-    assert cost.transferred_mib >= demand.memory_mib / demand.compression_ratio * (1 - 1e-9)
+    assert cost.transferred_mib >= (demand.disk_mib + demand.memory_mib / demand.compression_ratio) * (1 - 1e-9)
     assert 1 <= cost.rounds <= MAX_ROUNDS
     assert cost.duration_s >= demand.setup_s + demand.memory_mib / demand.send_mib_s - 1e-6
 
@@ -116,7 +117,20 @@ def test_post_copy_always_ends_and_never_stops_longer_than_pre_copy(demand: Migr
     post = predict_post_copy(demand)
     assert post.converges
     assert post.downtime_ms <= predict_precopy(demand).downtime_ms + 1e-6
-    assert post.transferred_mib <= 2 * demand.memory_mib / demand.compression_ratio * (1 + 1e-9)
+    memory_mib = 2 * demand.memory_mib / demand.compression_ratio
+    assert post.transferred_mib <= (demand.disk_mib + memory_mib) * (1 + 1e-9)
+
+
+@given(DEMANDS, st.floats(0, 1e6))
+def test_disks_copied_along_cost_their_bytes_and_the_time_for_them_and_no_downtime(
+    demand: MigrationDemand, disk_mib: float
+) -> None:
+    without, with_disks = replace(demand, disk_mib=0.0), replace(demand, disk_mib=disk_mib)
+    for predict in (predict_precopy, predict_post_copy):
+        bare, laden = predict(without), predict(with_disks)
+        assert laden.transferred_mib == pytest.approx(bare.transferred_mib + disk_mib)
+        assert laden.duration_s == pytest.approx(bare.duration_s + disk_mib / demand.bandwidth_mib_s)
+        assert (laden.downtime_ms, laden.rounds, laden.converges) == (bare.downtime_ms, bare.rounds, bare.converges)
 
 
 def _vm(**facts: float) -> Vm:

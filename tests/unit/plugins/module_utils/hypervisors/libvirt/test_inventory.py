@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.inventory import (
     HostFacts,
     Pool,
+    copied_disks,
     disk_storage,
     is_under,
     memory_mib,
@@ -53,6 +54,17 @@ def test_a_domain_becomes_a_vm_with_its_strings_untouched() -> None:
     assert (vm.networks, vm.storages) == (("br0", "lan"), ("nfs",))
     assert vm.required_cpu_features == {"pdpe1gb"}
     assert vm.pinned_by == ()
+
+
+def test_disks_that_a_move_with_its_storage_copies_are_the_writable_ones_of_one_vm() -> None:
+    disks = {
+        "vda": "<source file='/a'/>",
+        "vdb": "<source file='/b'/><shareable/>",
+        "sda": "<source file='/c'/><readonly/>",
+        "sdb": "",
+    }
+    devices = "".join(f"<disk>{inside}<target dev='{target}'/></disk>" for target, inside in disks.items())
+    assert copied_disks(parse(f"<domain><devices>{devices}</devices></domain>")) == ("vda",)
 
 
 def test_a_vm_that_is_off_is_on_no_host() -> None:
