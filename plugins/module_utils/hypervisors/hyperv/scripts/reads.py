@@ -49,3 +49,298 @@ if ($system) { $state = [int]$system.EnabledState }
 @{ found = [bool]$system; enabled_state = $state }
 """,
 )
+
+CLUSTER = Script(
+    "cluster",
+    reads_only=True,
+    text=r"""param($p)
+$cluster = Get-Cluster
+$nodes = @(Get-ClusterNode | ForEach-Object { @{
+    name = [string]$_.Name
+    state = [int]$_.State
+    drain_status = [int]$_.DrainStatus
+} })
+$groups = @{}
+foreach ($group in @(Get-ClusterGroup)) {
+    $groups[[string]$group.Name] = @($group.AntiAffinityClassNames | ForEach-Object { [string]$_ })
+}
+$machines = Get-CimInstance -Namespace root\MSCluster -ClassName MSCluster_Resource -Filter "Type = 'Virtual Machine'"
+$roles = @(foreach ($machine in @($machines)) { @{
+    vm_id = ([string]$machine.PrivateProperties.VmID).ToLowerInvariant()
+    group = [string]$machine.OwnerGroup
+    owner_node = [string]$machine.OwnerNode
+    state = [int]$machine.State
+    anti_affinity = @($groups[[string]$machine.OwnerGroup])
+} })
+$rules = @()
+if (Get-Command -Name Get-ClusterAffinityRule -ErrorAction SilentlyContinue) {
+    $rules = @(Get-ClusterAffinityRule | ForEach-Object { @{
+        name = [string]$_.Name
+        kind = [string]$_.RuleType
+        enabled = [bool]$_.Enabled
+        soft = [bool]$_.SoftAntiAffinity
+        groups = @($_.Groups | ForEach-Object { [string]$_ })
+    } })
+}
+$volumes = @(Get-ClusterSharedVolume | ForEach-Object {
+    $name = [string]$_.Name
+    foreach ($volume in @($_.SharedVolumeInfo)) { @{ name = $name; path = [string]$volume.FriendlyVolumeName } }
+})
+@{
+    name = [string]$cluster.Name
+    auto_balancer_mode = [int]$cluster.AutoBalancerMode
+    nodes = $nodes
+    roles = $roles
+    rules = $rules
+    volumes = $volumes
+}
+""",
+)
+
+HOST = Script(
+    "host",
+    reads_only=True,
+    text=r"""param($p)
+$virtualization = 'root\virtualization\v2'
+$computer = Get-CimInstance -ClassName Win32_ComputerSystem
+$os = Get-CimInstance -ClassName Win32_OperatingSystem
+$processors = @(Get-CimInstance -ClassName Win32_Processor)
+$cores = 0
+foreach ($processor in $processors) { $cores += [int]$processor.NumberOfCores }
+$vmhost = Get-VMHost
+$fqdn = [string]$computer.DNSHostName
+if ($computer.PartOfDomain) { $fqdn = $fqdn + '.' + [string]$computer.Domain }
+$switches = @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_VirtualEthernetSwitch | ForEach-Object { @{
+    id = ([string]$_.Name).ToLowerInvariant()
+    name = [string]$_.ElementName
+} })
+$filter = 'HardwareInterface = TRUE'
+$adapters = @(Get-CimInstance -Namespace root\StandardCimv2 -ClassName MSFT_NetAdapter -Filter $filter | ForEach-Object { @{
+    name = [string]$_.Name
+    bits_per_s = [double]$_.Speed
+    up = ($_.InterfaceOperationalStatus -eq 1)
+} })
+$numa = @(Get-VMHostNumaNode | ForEach-Object { @{
+    node = [int]$_.NodeId
+    memory_mib = [int64]$_.MemoryTotal
+    processors = @($_.ProcessorsAvailability).Count
+} })
+$class = 'Msvm_VirtualSystemMigrationNetworkSettingData'
+$subnets = @(Get-CimInstance -Namespace $virtualization -ClassName $class | ForEach-Object {
+    '{0}/{1}' -f $_.SubnetNumber, $_.PrefixLength
+})
+@{
+    computer_name = [string]$computer.Name
+    fqdn = $fqdn
+    os_version = [string]$os.Version
+    os_caption = [string]$os.Caption
+    logical_processors = [int]$vmhost.LogicalProcessorCount
+    cores = $cores
+    sockets = $processors.Count
+    cpu_model = [string]$processors[0].Name
+    cpu_vendor = [string]$processors[0].Manufacturer
+    cpu_mhz = [int]$processors[0].MaxClockSpeed
+    memory_bytes = [int64]$vmhost.MemoryCapacity
+    memory_free_bytes = [int64]$os.FreePhysicalMemory * 1024
+    switches = $switches
+    adapters = $adapters
+    numa_nodes = $numa
+    migration_enabled = [bool]$vmhost.VirtualMachineMigrationEnabled
+    migration_subnets = $subnets
+    any_migration_network = [bool]$vmhost.UseAnyNetworkForMigration
+    vm_versions = @(Get-VMHostSupportedVersion | ForEach-Object { [string]$_.Version })
+    ts = ([DateTime]::UtcNow - [DateTime]'1970-01-01').TotalSeconds
+}
+""",
+)
+
+VMS = Script(
+    "vms",
+    reads_only=True,
+    text=r"""param($p)
+$virtualization = 'root\virtualization\v2'
+function Get-Owner($setting) { ([string]$setting.InstanceID -split '[:\\]')[1].ToLowerInvariant() }
+$wanted = @{}
+foreach ($id in @($p.vm_ids)) { $wanted[([guid]$id).ToString()] = $true }
+$vms = @{}
+foreach ($system in @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_ComputerSystem)) {
+    if ($system.Name.Length -ne 36) { continue }
+    $id = $system.Name.ToLowerInvariant()
+    if ($wanted.Count -and -not $wanted.ContainsKey($id)) { continue }
+    $vms[$id] = @{
+        id = $id; name = [string]$system.ElementName; enabled_state = [int]$system.EnabledState
+        adapters = @(); disks = @(); pinned = @(); memory_assigned_mib = $null
+    }
+}
+foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_VirtualSystemSettingData)) {
+    $id = ([string]$setting.VirtualSystemIdentifier).ToLowerInvariant()
+    if ($setting.VirtualSystemType -ne 'Microsoft:Hyper-V:System:Realized' -or -not $vms.ContainsKey($id)) { continue }
+    $vms[$id].version = [string]$setting.Version
+    $vms[$id].generation = 1
+    if ($setting.VirtualSystemSubType -eq 'Microsoft:Hyper-V:SubType:2') { $vms[$id].generation = 2 }
+    $vms[$id].notes = [string](@($setting.Notes) -join "`n")
+}
+foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_ProcessorSettingData)) {
+    $id = Get-Owner $setting
+    if (-not $vms.ContainsKey($id)) { continue }
+    $vms[$id].vcpus = [int]$setting.VirtualQuantity
+    $vms[$id].cpu_reserve = [int]$setting.Reservation
+    $vms[$id].cpu_limit = [int]$setting.Limit
+    $vms[$id].cpu_weight = [int]$setting.Weight
+    $vms[$id].cpu_compatibility = [bool]$setting.LimitProcessorFeatures
+}
+foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_MemorySettingData)) {
+    $id = Get-Owner $setting
+    if (-not $vms.ContainsKey($id)) { continue }
+    $vms[$id].memory_startup_mib = [int64]$setting.VirtualQuantity
+    $vms[$id].memory_minimum_mib = [int64]$setting.Reservation
+    $vms[$id].memory_maximum_mib = [int64]$setting.Limit
+    $vms[$id].memory_weight = [int]$setting.Weight
+    $vms[$id].dynamic_memory = [bool]$setting.DynamicMemoryEnabled
+}
+foreach ($vm in @(Get-VM)) {
+    $id = $vm.Id.ToString()
+    if ($vms.ContainsKey($id) -and $vm.MemoryAssigned -gt 0) {
+        $vms[$id].memory_assigned_mib = [double]$vm.MemoryAssigned / 1MB
+    }
+}
+$bandwidths = @{}
+$class = 'Msvm_EthernetSwitchPortBandwidthSettingData'
+foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName $class)) {
+    $parts = [string]$setting.InstanceID -split '\\'
+    if ($parts.Count -gt 1) { $bandwidths[$parts[0] + '\' + $parts[1]] = $setting }
+}
+foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_EthernetPortAllocationSettingData)) {
+    $id = Get-Owner $setting
+    $parts = [string]$setting.InstanceID -split '\\'
+    if (-not $vms.ContainsKey($id) -or $parts.Count -lt 2) { continue }
+    $adapter = @{
+        id = $parts[1].ToLowerInvariant(); switch_id = $null; switch_name = [string]$setting.LastKnownSwitchName
+        reserved_bits_s = $null; limit_bits_s = $null
+    }
+    $resource = [string](@($setting.HostResource)[0])
+    if ($setting.EnabledState -eq 2 -and $resource -match 'Name="([0-9A-Fa-f-]{36})"') {
+        $adapter.switch_id = $matches[1].ToLowerInvariant()
+    }
+    $bandwidth = $bandwidths[$parts[0] + '\' + $parts[1]]
+    if ($bandwidth) {
+        $adapter.reserved_bits_s = [double]$bandwidth.Reservation
+        $adapter.limit_bits_s = [double]$bandwidth.Limit
+    }
+    $vms[$id].adapters += $adapter
+}
+foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_StorageAllocationSettingData)) {
+    $id = Get-Owner $setting
+    if ($setting.ResourceSubType -ne 'Microsoft:Hyper-V:Virtual Hard Disk' -or -not $vms.ContainsKey($id)) { continue }
+    $vms[$id].disks += @{
+        path = [string](@($setting.HostResource)[0]); passthrough = $false
+        iops_reserved = [double]$setting.IOPSReservation; iops_limit = [double]$setting.IOPSLimit
+    }
+}
+$filter = "ResourceSubType = 'Microsoft:Hyper-V:Physical Disk Drive'"
+$class = 'Msvm_ResourceAllocationSettingData'
+foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName $class -Filter $filter)) {
+    $id = Get-Owner $setting
+    if (-not $vms.ContainsKey($id) -or -not $setting.HostResource) { continue }
+    $vms[$id].disks += @{ path = ''; passthrough = $true; iops_reserved = $null; iops_limit = $null }
+}
+$devices = @{ Msvm_PciExpressSettingData = 'pci_device'; Msvm_GpuPartitionSettingData = 'gpu_partition' }
+$known = @(Get-CimClass -Namespace $virtualization -ClassName 'Msvm_*ssSettingData') +
+    @(Get-CimClass -Namespace $virtualization -ClassName 'Msvm_*PartitionSettingData')
+foreach ($class in $known) {
+    $kind = $devices[[string]$class.CimClassName]
+    if (-not $kind) { continue }
+    foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName $class.CimClassName)) {
+        $id = Get-Owner $setting
+        if ($vms.ContainsKey($id)) { $vms[$id].pinned += $kind }
+    }
+}
+@{ vms = @($vms.Values) }
+""",
+)
+
+COUNTERS = Script(
+    "counters",
+    reads_only=True,
+    text=r"""param($p)
+$prefix = 'Win32_PerfRawData_'
+$os = Get-CimInstance -ClassName Win32_OperatingSystem
+$logical = @(Get-CimInstance -ClassName ($prefix + 'HvStats_HyperVHypervisorLogicalProcessor'))
+$virtual = @(Get-CimInstance -ClassName ($prefix + 'HvStats_HyperVHypervisorVirtualProcessor'))
+$nics = @(Get-CimInstance -ClassName ($prefix + 'NvspNicStats_HyperVVirtualNetworkAdapter'))
+$drives = @(Get-CimInstance -ClassName ($prefix + 'Counters_HyperVVirtualStorageDevice'))
+$statistics = @(Get-CimInstance -Namespace root\StandardCimv2 -ClassName MSFT_NetAdapterStatisticsSettingData)
+$filter = 'HardwareInterface = TRUE'
+$hardware = @{}
+foreach ($adapter in @(Get-CimInstance -Namespace root\StandardCimv2 -ClassName MSFT_NetAdapter -Filter $filter)) {
+    $hardware[[string]$adapter.Name] = $true
+}
+$disks = @()
+$class = 'Msvm_StorageAllocationSettingData'
+foreach ($setting in @(Get-CimInstance -Namespace root\virtualization\v2 -ClassName $class)) {
+    if ($setting.ResourceSubType -ne 'Microsoft:Hyper-V:Virtual Hard Disk') { continue }
+    $disks += @{
+        path = [string](@($setting.HostResource)[0])
+        vm_id = ([string]$setting.InstanceID -split '[:\\]')[1].ToLowerInvariant()
+    }
+}
+@{
+    ts = ([DateTime]::UtcNow - [DateTime]'1970-01-01').TotalSeconds
+    perf_time = [double]$logical[0].Timestamp_PerfTime
+    perf_frequency = [double]$logical[0].Frequency_PerfTime
+    memory_total_kib = [int64]$os.TotalVisibleMemorySize
+    memory_free_kib = [int64]$os.FreePhysicalMemory
+    logical_processors = @($logical | Where-Object { $_.Name -ne '_Total' } | ForEach-Object { @{
+        instance = [string]$_.Name; run_100ns = [double]$_.PercentTotalRunTime } })
+    virtual_processors = @($virtual | Where-Object { $_.Name -ne '_Total' } | ForEach-Object { @{
+        instance = [string]$_.Name; run_100ns = [double]$_.PercentTotalRunTime } })
+    virtual_nics = @($nics | ForEach-Object { @{
+        instance = [string]$_.Name
+        received_bytes = [double]$_.BytesReceivedPersec; sent_bytes = [double]$_.BytesSentPersec } })
+    virtual_disks = @($drives | ForEach-Object { @{
+        instance = [string]$_.Name
+        read_bytes = [double]$_.ReadBytesPersec; written_bytes = [double]$_.WriteBytesPersec
+        reads = [double]$_.ReadOperationsPerSec; writes = [double]$_.WriteOperationsPerSec } })
+    adapters = @($statistics | Where-Object { $hardware.ContainsKey([string]$_.Name) } | ForEach-Object { @{
+        name = [string]$_.Name
+        received_bytes = [double]$_.ReceivedBytes; sent_bytes = [double]$_.SentBytes } })
+    vms = @(Get-VM | ForEach-Object { @{
+        id = $_.Id.ToString(); name = [string]$_.Name; vcpus = [int]$_.ProcessorCount
+        cpu_percent = [double]$_.CPUUsage; memory_assigned_mib = [double]$_.MemoryAssigned / 1MB } })
+    disks = $disks
+}
+""",
+)
+
+HISTORY = Script(
+    "history",
+    reads_only=True,
+    text=r"""param($p)
+$available = $false
+$rows = @()
+if ((Get-Command -Name Get-ClusterPerformanceHistory -ErrorAction SilentlyContinue) -and
+    (Get-Command -Name Get-Cluster -ErrorAction SilentlyContinue)) {
+    $available = [bool](Get-Cluster).S2DEnabled
+}
+function ConvertTo-Row($kind, $id, $point) { @{
+    kind = $kind; id = $id; series = [string]$point.Series; value = [double]$point.Value
+    ts = ($point.Time.ToUniversalTime() - [DateTime]'1970-01-01').TotalSeconds } }
+if ($available) {
+    $name = [string](Get-CimInstance -ClassName Win32_ComputerSystem).Name
+    $node = Get-ClusterNode -Name $name
+    foreach ($series in @($p.host_series)) {
+        foreach ($point in @($node | Get-ClusterPerformanceHistory -ClusterNodeSeriesName $series -TimeFrame $p.time_frame)) {
+            $rows += ConvertTo-Row 'host' $name $point
+        }
+    }
+    foreach ($vm in @(Get-VM)) {
+        foreach ($series in @($p.vm_series)) {
+            foreach ($point in @($vm | Get-ClusterPerformanceHistory -VMSeriesName $series -TimeFrame $p.time_frame)) {
+                $rows += ConvertTo-Row 'vm' $vm.Id.ToString() $point
+            }
+        }
+    }
+}
+@{ available = $available; rows = $rows }
+""",
+)
