@@ -152,7 +152,7 @@ options:
         description: For V(libvirt), what the host's network can carry for its VMs, where libvirt does not know it.
         type: float
       disk_mib_s:
-        description: For V(libvirt), what the host's storage can carry, which libvirt does not know.
+        description: For V(libvirt) and V(hyperv), what a host's storage can carry, which these do not know.
         type: float
       migration_link_mbit_s:
         description:
@@ -185,10 +185,10 @@ options:
       winrm_transport:
         description:
           - For V(hyperv), how to log in, one of V(kerberos), V(ntlm), V(basic) and V(certificate).
+          - If not given, it is V(ntlm).
           - V(credssp) is refused, as Windows Server 2025 does not let it work.
           - Falls back to the environment variable E(FORESIGHT_HYPERV_TRANSPORT).
         type: str
-        default: ntlm
       winrm_username:
         description:
           - For V(hyperv), whom to log in as, such as V(DOMAIN\\user) or V(user@EXAMPLE.COM).
@@ -201,10 +201,9 @@ options:
         type: str
       winrm_validate_certs:
         description:
-          - For V(hyperv), whether the TLS certificates of the hosts must be valid.
+          - For V(hyperv), whether the TLS certificates of the hosts must be valid, V(true) if not given.
           - Falls back to the environment variable E(FORESIGHT_HYPERV_VALIDATE_CERTS).
         type: bool
-        default: true
       winrm_ca_path:
         description:
           - For V(hyperv), a file of CA certificates (PEM) to trust instead of the system's.

@@ -32,10 +32,17 @@ def _libvirt() -> type[Driver]:
     return LibvirtDriver
 
 
+def _hyperv() -> type[Driver]:
+    from .hyperv.driver import HypervDriver
+
+    return HypervDriver
+
+
 _DRIVERS: dict[str, Callable[[], type[Driver]]] = {
     "simulated": _simulated,
     "vmware": _vmware,
     "libvirt": _libvirt,
+    "hyperv": _hyperv,
 }
 
 #: Endpoint types that playbooks may name.

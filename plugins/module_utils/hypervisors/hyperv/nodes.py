@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ...clock import Clock
 from ...errors import ForesightError
 from ..parallel import answer_all
 from ..protocol import EndpointUnreachable, HypervisorFault, Whereabouts
@@ -39,11 +40,17 @@ def host_id_of(computer_name: str) -> str:
 
 
 class Nodes:
-    """Every host of one endpoint, known after `connect`."""
+    """Every host of one endpoint, known after `connect`.
 
-    def __init__(self, endpoint: str, options: Mapping[str, Any]) -> None:
+    ``entry`` is the id of the host that answered first, ``cluster`` the name of the failover cluster (None: a
+    standalone host), ``has_history`` whether the cluster records its performance, ``clock_ahead_s`` how much the
+    entry's clock is ahead of ours.
+    """
+
+    def __init__(self, endpoint: str, options: Mapping[str, Any], clock: Clock) -> None:
         """Take the endpoint's name and options; raises `InvalidOption`, does no I/O."""
         self.endpoint = endpoint
+        self._clock = clock
         self._entries = connections(options)
         self._addresses = {
             host_id_of(name): str(address) for name, address in (options.get("winrm_node_addresses") or {}).items()
@@ -52,6 +59,8 @@ class Nodes:
         self._nodes: dict[str, Node] = {}
         self.entry = ""
         self.cluster: str | None = None
+        self.has_history = False
+        self.clock_ahead_s = 0.0
 
     def connect(self) -> None:
         """Find the first of the endpoint's hosts that answers, and the nodes of its cluster.
@@ -81,6 +90,8 @@ class Nodes:
                 nodes[host_id] = Node(host_id, name, fqdn, Runner(self.endpoint, connection))
         with self._lock:
             self._nodes, self.entry, self.cluster = nodes, entry.host_id, seen["cluster"]
+            self.has_history = bool(seen["performance_history"])
+            self.clock_ahead_s = seen["ts"] - self._clock.now()
 
     def close(self) -> None:
         """Forget the nodes; no connection outlives its call."""

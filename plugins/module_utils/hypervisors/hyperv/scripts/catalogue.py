@@ -13,36 +13,40 @@ of preflight and settlement, `moves` those of migrations. Parameters and answers
 
 ``identify`` (reads)
     {} -> {computer_name, domain, fqdn, os_version "10.0.20348", hyperv_module: bool, cluster: str | null,
-    node_names: [str], ts}. ``cluster`` is the name of the failover cluster that the host is a node of.
+    node_names: [str], performance_history: bool (Storage Spaces Direct keeps one), ts}. ``cluster`` is the name of the
+    failover cluster that the host is a node of; ``domain`` is "" in a workgroup.
 ``cluster`` (reads; on any node)
     {} -> {name, auto_balancer_mode: 0 off | 1 at node join | 2 always,
     nodes: [{name, state: 0 up | 1 down | 2 paused | 3 joining, drain_status: 0 none | 1 draining | 2 done | 3 failed}],
-    roles: [{vm_id, group, owner_node, state, anti_affinity: [str], preferred_owners: [str], possible_owners: [str]}],
-    rules: [{name, kind: str, enabled: bool, groups: [str], soft: bool}], volumes: [{name, path}]}
+    roles: [{vm_id, group, owner_node, state: 2 online | 3 offline | 4 failed, anti_affinity: [str]}],
+    rules: [{name, kind: "SameNode" | "SameFaultDomain" | "DifferentNode" | "DifferentFaultDomain", enabled: bool,
+    soft: bool, groups: [str]}], volumes: [{name, path}]}
 ``host`` (reads)
-    {} -> {computer_name, fqdn, os_version, os_caption, logical_processors, cores, sockets, cpu_model, cpu_mhz,
-    memory_bytes, memory_free_bytes, switches: [{id, name}], adapters: [{name, bits_per_s, up: bool}],
-    numa_nodes: [{node, memory_mib, processors}], migration_enabled: bool, migration_subnets: [str],
+    {} -> {computer_name, fqdn, os_version, os_caption, logical_processors, cores, sockets, cpu_model, cpu_vendor,
+    cpu_mhz, memory_bytes, memory_free_bytes, switches: [{id, name}], adapters: [{name, bits_per_s, up: bool}],
+    numa_nodes: [{node, memory_mib, processors}], migration_enabled: bool, migration_subnets: ["10.0.0.0/24"],
     any_migration_network: bool, vm_versions: [str], ts}
 ``vms`` (reads)
-    {vm_ids: [guid] (none: all)} -> {vms: [{id, name, enabled_state: 2 running | 3 off | 6 saved | 32768 paused |
-    32769 suspended | others in transition, generation, version, notes, vcpus,
+    {vm_ids: [guid] (none: all)} -> {vms: [{id, name, enabled_state: 2 running | 3 off | 6 saved | 9 paused | 32768
+    paused | 32769 saved | others in transition, generation, version, notes, vcpus,
     cpu_reserve: 1/1000 % of its vCPUs (0..100000), cpu_limit: the same, cpu_weight, cpu_compatibility: bool,
     memory_startup_mib, memory_minimum_mib, memory_maximum_mib, dynamic_memory: bool, memory_weight,
-    memory_assigned_mib: null when off, pinned: [str],
-    adapters: [{id, switch_id, switch_name, reserved_bits_s, limit_bits_s}],
+    memory_assigned_mib: null when it has none, pinned: ["pci_device" | "gpu_partition"],
+    adapters: [{id, switch_id: null when not connected, switch_name, reserved_bits_s, limit_bits_s}],
     disks: [{path, iops_reserved, iops_limit, passthrough: bool}]}]}
 ``counters`` (reads)
-    {} -> {ts, ticks_100ns, memory_total_kib, memory_free_kib,
-    logical_processors: [[instance, run_100ns]], virtual_processors: [[instance, run_100ns]],
-    virtual_nics: [[instance, received_bytes, sent_bytes]],
-    virtual_disks: [[instance, read_bytes, written_bytes, reads, writes]],
-    adapters: [[name, received_bytes, sent_bytes]], vms: [{id, name, enabled_state, memory_mib}],
-    disks: [[path, vm_id]]}. Raw totals, to be subtracted from those of an earlier reading; ``ticks_100ns`` is the
-    time of the counters in 100 ns. Instances are named by VM (see `usage`).
-``history`` (reads; Storage Spaces Direct only)
-    {vm_ids: [guid], time_frame: "LastHour" | "LastDay" | "LastWeek" | "LastMonth" | "LastYear"}
-    -> {available: bool, rows: [[kind "vm" | "host", vm_id | computer_name, series, ts, value]]}
+    {} -> {ts, perf_time, perf_frequency, memory_total_kib, memory_free_kib,
+    logical_processors: [{instance "Hv LP 0", run_100ns}],
+    virtual_processors: [{instance "<VM's name>:Hv VP 0", run_100ns}],
+    virtual_nics: [{instance "<VM's name>_<adapter>_<VM's GUID>--<adapter's GUID>", received_bytes, sent_bytes}],
+    virtual_disks: [{instance: the disk's path with - for \\, read_bytes, written_bytes, reads, writes}],
+    adapters: [{name, received_bytes, sent_bytes}], vms: [{id, name, vcpus, cpu_percent: of the host's processors,
+    memory_assigned_mib}] (all VMs), disks: [{path, vm_id}]}. Raw totals, to be subtracted from those of an earlier
+    reading; ``perf_time`` / ``perf_frequency`` are the seconds of the counters.
+``history`` (reads; only where ``identify`` says ``performance_history``)
+    {time_frame: "LastHour" | "LastDay" | "LastWeek" | "LastMonth" | "LastYear", host_series: [str], vm_ids: [guid],
+    vm_series: [str]} -> {rows: [{kind: "vm" | "host", id: guid | computer name, series, ts, value}]} of this host and
+    of those VMs that are on it
 ``locate`` (reads)
     {vm_id} -> {found: bool, enabled_state: int | null}; on the host itself
 

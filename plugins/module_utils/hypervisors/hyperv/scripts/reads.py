@@ -20,9 +20,12 @@ if ($computer.PartOfDomain) {
 }
 $cluster = $null
 $nodes = @()
+$history = $false
 $service = Get-CimInstance -ClassName Win32_Service -Filter "Name = 'ClusSvc'"
 if ($service -and $service.Started) {
     $cluster = [string](Get-Cluster).Name
+    $history = [bool](Get-Cluster).S2DEnabled -and
+        [bool](Get-Command -Name Get-ClusterPerformanceHistory -ErrorAction SilentlyContinue)
     $nodes = @(Get-ClusterNode | ForEach-Object { [string]$_.Name })
 }
 @{
@@ -33,6 +36,7 @@ if ($service -and $service.Started) {
     hyperv_module = [bool](Get-Command -Name Get-VM -ErrorAction SilentlyContinue)
     cluster = $cluster
     node_names = $nodes
+    performance_history = $history
     ts = ([DateTime]::UtcNow - [DateTime]'1970-01-01').TotalSeconds
 }
 """,
@@ -115,7 +119,8 @@ $switches = @(Get-CimInstance -Namespace $virtualization -ClassName Msvm_Virtual
     name = [string]$_.ElementName
 } })
 $filter = 'HardwareInterface = TRUE'
-$adapters = @(Get-CimInstance -Namespace root\StandardCimv2 -ClassName MSFT_NetAdapter -Filter $filter | ForEach-Object { @{
+$adapters = @(Get-CimInstance -Namespace root\StandardCimv2 -ClassName MSFT_NetAdapter -Filter $filter |
+    ForEach-Object { @{
     name = [string]$_.Name
     bits_per_s = [double]$_.Speed
     up = ($_.InterfaceOperationalStatus -eq 1)
@@ -316,31 +321,24 @@ HISTORY = Script(
     "history",
     reads_only=True,
     text=r"""param($p)
-$available = $false
-$rows = @()
-if ((Get-Command -Name Get-ClusterPerformanceHistory -ErrorAction SilentlyContinue) -and
-    (Get-Command -Name Get-Cluster -ErrorAction SilentlyContinue)) {
-    $available = [bool](Get-Cluster).S2DEnabled
-}
-function ConvertTo-Row($kind, $id, $point) { @{
-    kind = $kind; id = $id; series = [string]$point.Series; value = [double]$point.Value
+function ConvertTo-Row($kind, $id, $series, $point) { @{
+    kind = $kind; id = $id; series = $series; value = [double]$point.Value
     ts = ($point.Time.ToUniversalTime() - [DateTime]'1970-01-01').TotalSeconds } }
-if ($available) {
-    $name = [string](Get-CimInstance -ClassName Win32_ComputerSystem).Name
-    $node = Get-ClusterNode -Name $name
-    foreach ($series in @($p.host_series)) {
-        foreach ($point in @($node | Get-ClusterPerformanceHistory -ClusterNodeSeriesName $series -TimeFrame $p.time_frame)) {
-            $rows += ConvertTo-Row 'host' $name $point
-        }
+$frame = [string]$p.time_frame
+$name = [string](Get-CimInstance -ClassName Win32_ComputerSystem).Name
+$node = Get-ClusterNode -Name $name
+$rows = @(foreach ($series in @($p.host_series)) {
+    $node | Get-ClusterPerformanceHistory -ClusterNodeSeriesName $series -TimeFrame $frame |
+        ForEach-Object { ConvertTo-Row 'host' $name $series $_ }
+})
+$rows += @(foreach ($id in @($p.vm_ids)) {
+    $vm = Get-VM -Id ([guid]$id) -ErrorAction SilentlyContinue
+    if (-not $vm) { continue }
+    foreach ($series in @($p.vm_series)) {
+        $vm | Get-ClusterPerformanceHistory -VMSeriesName $series -TimeFrame $frame |
+            ForEach-Object { ConvertTo-Row 'vm' $vm.Id.ToString() $series $_ }
     }
-    foreach ($vm in @(Get-VM)) {
-        foreach ($series in @($p.vm_series)) {
-            foreach ($point in @($vm | Get-ClusterPerformanceHistory -VMSeriesName $series -TimeFrame $p.time_frame)) {
-                $rows += ConvertTo-Row 'vm' $vm.Id.ToString() $point
-            }
-        }
-    }
-}
-@{ available = $available; rows = $rows }
+})
+@{ rows = $rows }
 """,
 )
