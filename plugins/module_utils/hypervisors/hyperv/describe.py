@@ -98,6 +98,7 @@ def vm_noun(row: Mapping[str, Any], host: Host, role: Mapping[str, Any] | None, 
     startup_mib = float(row.get("memory_startup_mib") or 0)
     dynamic = bool(row.get("dynamic_memory"))
     connected = [adapter for adapter in row["adapters"] if adapter["switch_id"]]
+    paths = [disk["path"] for disk in row["disks"] if disk["path"]]
     facts: dict[str, Any] = {
         "generation": row.get("generation"),
         "version": row.get("version"),
@@ -128,9 +129,7 @@ def vm_noun(row: Mapping[str, Any], host: Host, role: Mapping[str, Any] | None, 
             network_mbit_s=_sum_of(connected, "reserved_bits_s") / BITS_PER_MBIT,
         ),
         networks=tuple(sorted({adapter["switch_name"] for adapter in connected})),
-        storages=tuple(
-            sorted({storage_of(disk["path"], host.host_id, volumes) for disk in row["disks"] if disk["path"]})
-        ),
+        storages=tuple(sorted({storage_of(path, host.host_id, volumes) for path in paths})),
         required_cpu_features=host.cpu_features,
         pinned_by=_pinned_by(row, host, role is not None),
         notes=row.get("notes") or "",

@@ -11,23 +11,52 @@ from typing import Any
 from ...clock import Clock
 from ...errors import ForesightError
 from ...estate.nouns import Host, Vm
+from ...estate.resources import Resources
 from ..protocol import Inventory
 from .describe import cluster_noun, host_noun, node_state, rules_of, unread_host, vm_noun
 from .meter import Meter, used_by
 from .nodes import Nodes, host_id_of
 from .scripts.reads import CLUSTER, HOST, VMS
-from .usage import MIN_INTERVAL_S, Usage, as_resources, usage_between
+from .usage import MIN_INTERVAL_S, Counters, Usage, as_resources, usage_between
 
 Answer = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Membership:
-    """What the cluster says: the states of its nodes, its roles by VM, the paths of its shared volumes."""
+class Membership:
+    """What the cluster says: the states of its nodes by host id, its roles by VM, the paths of its shared volumes.
+
+    All are empty for a standalone host.
+    """
 
     states: Mapping[str, str]
     roles: Mapping[str, Answer]
     volumes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answer: Answer | None) -> Membership:
+        """Return what an answer of the operation ``cluster`` says; None: there is no cluster."""
+        if answer is None:
+            return cls({}, {}, ())
+        return cls(
+            states={host_id_of(node["name"]): node_state(node) for node in answer["nodes"]},
+            roles={role["vm_id"]: role for role in answer["roles"]},
+            volumes=tuple(volume["path"] for volume in answer["volumes"]),
+        )
+
+    def state(self, host_id: str) -> str:
+        """Return the state of a host."""
+        return self.states.get(host_id, "up")
+
+
+@dataclass(frozen=True, slots=True)
+class HostAnswers:
+    """What one host answered; ``problem`` says why ``facts`` and ``vms`` are missing."""
+
+    facts: Answer | None = None
+    vms: tuple[Answer, ...] = ()
+    usage: Usage | None = None
+    problem: ForesightError | None = None
 
 
 def read_inventory(nodes: Nodes, meter: Meter, clock: Clock, options: Mapping[str, Any]) -> Inventory:
@@ -38,41 +67,23 @@ def read_inventory(nodes: Nodes, meter: Meter, clock: Clock, options: Mapping[st
     """
     server_ts = clock.now() + nodes.clock_ahead_s
     answer = nodes.run(nodes.entry, CLUSTER) if nodes.cluster is not None else None
-    membership = _membership(answer)
-    asked = tuple(host_id for host_id in nodes.host_ids if membership.states.get(host_id, "up") != "disconnected")
-    before, _errors = meter.read(asked)
-    host_answers = nodes.run_on_all(HOST, host_ids=asked)
-    vm_answers = nodes.run_on_all(VMS, {"vm_ids": []}, host_ids=asked)
-    begun = max((counters.ts for counters in before.values()), default=clock.now())
-    clock.sleep(max(0.0, begun + MIN_INTERVAL_S - clock.now()))
-    after, _errors = meter.read(asked)
-    usage = {host_id: usage_between(before.get(host_id), counters) for host_id, counters in after.items()}
-
-    hosts: dict[str, Host] = {}
-    vms: list[Vm] = []
-    warnings: list[str] = []
-    for host_id in nodes.host_ids:
-        facts, rows = host_answers.get(host_id), vm_answers.get(host_id)
-        problem = next((part for part in (facts, rows) if isinstance(part, ForesightError)), None)
-        if problem is not None and host_id == nodes.entry:
-            raise problem
-        if problem is not None:
-            warnings.append(f"the node {nodes.node(host_id).name} could not be read: {problem.message}")
-        if facts is None or rows is None or isinstance(facts, ForesightError) or isinstance(rows, ForesightError):
-            hosts[host_id] = unread_host(nodes.endpoint, host_id, nodes.node(host_id).fqdn, nodes.cluster)
-            continue
-        state = membership.states.get(host_id, "up")
-        host = host_noun(facts, nodes.endpoint, host_id, nodes.cluster, state, options)
-        host = replace(host, storages=_storages(host, membership.volumes))
-        hosts[host_id] = _with_use(host, usage.get(host_id))
-        vms += [
-            _vm_with_use(vm_noun(row, host, membership.roles.get(row["id"]), membership.volumes), usage.get(host_id))
-            for row in rows["vms"]
-        ]
+    membership = Membership.of(answer)
+    asked = tuple(host_id for host_id in nodes.host_ids if membership.state(host_id) != "disconnected")
+    answers = _ask(nodes, meter, clock, asked)
+    entry = answers[nodes.entry]
+    if entry.problem is not None:
+        raise entry.problem
+    hosts = {host_id: _host(nodes, host_id, answers, membership, options) for host_id in nodes.host_ids}
+    warnings = [
+        f"the node {nodes.node(host_id).name} could not be read: {seen.problem.message}"
+        for host_id, seen in answers.items()
+        if seen.problem is not None
+    ]
+    vms = [vm for host_id, seen in answers.items() for vm in _vms(hosts[host_id], seen, membership)]
     keys = frozenset(host.key for host in hosts.values())
     return Inventory(
         hosts=tuple(hosts.values()),
-        vms=_without_doubles(vms, membership, warnings),
+        vms=without_doubles(vms, membership, warnings),
         rules=rules_of(answer, nodes.endpoint) if answer is not None else (),
         clusters=(cluster_noun(answer, nodes.endpoint, keys),) if answer is not None else (),
         warnings=tuple(warnings),
@@ -81,33 +92,68 @@ def read_inventory(nodes: Nodes, meter: Meter, clock: Clock, options: Mapping[st
     )
 
 
-def _membership(answer: Answer | None) -> _Membership:
-    if answer is None:
-        return _Membership({}, {}, ())
-    return _Membership(
-        states={host_id_of(node["name"]): node_state(node) for node in answer["nodes"]},
-        roles={role["vm_id"]: role for role in answer["roles"]},
-        volumes=tuple(volume["path"] for volume in answer["volumes"]),
-    )
+def _ask(nodes: Nodes, meter: Meter, clock: Clock, host_ids: tuple[str, ...]) -> dict[str, HostAnswers]:
+    """Read hosts and VMs between two readings of the counters."""
+    before, _errors = meter.read(host_ids)
+    facts = nodes.run_on_all(HOST, host_ids=host_ids)
+    vms = nodes.run_on_all(VMS, {"vm_ids": []}, host_ids=host_ids)
+    begun_ts = max((counters.ts for counters in before.values()), default=clock.now())
+    clock.sleep(max(0.0, begun_ts + MIN_INTERVAL_S - clock.now()))
+    after, errors = meter.read(host_ids)
+    return {
+        host_id: _answers(facts[host_id], vms[host_id], before.get(host_id), after.get(host_id), errors.get(host_id))
+        for host_id in host_ids
+    }
 
 
-def _storages(host: Host, volumes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the storages that the host has for certain: the cluster's volumes."""
-    return volumes if host.cluster is not None else ()
+def _answers(
+    facts: Answer | ForesightError,
+    vms: Answer | ForesightError,
+    before: Counters | None,
+    after: Counters | None,
+    problem: ForesightError | None,
+) -> HostAnswers:
+    if isinstance(facts, ForesightError):
+        return HostAnswers(problem=facts)
+    if isinstance(vms, ForesightError):
+        return HostAnswers(problem=vms)
+    if after is None:
+        return HostAnswers(problem=problem)
+    return HostAnswers(facts, tuple(vms["vms"]), usage_between(before, after))
 
 
-def _with_use(host: Host, usage: Usage | None) -> Host:
-    return host if usage is None or "cpu" not in usage.host else replace(host, used=as_resources(usage.host))
+def _host(
+    nodes: Nodes,
+    host_id: str,
+    answers: Mapping[str, HostAnswers],
+    membership: Membership,
+    options: Mapping[str, Any],
+) -> Host:
+    seen = answers.get(host_id)
+    if seen is None or seen.facts is None:
+        return unread_host(nodes.endpoint, host_id, nodes.node(host_id).fqdn, nodes.cluster)
+    host = host_noun(seen.facts, nodes.endpoint, host_id, nodes.cluster, membership.state(host_id), options)
+    host = replace(host, storages=membership.volumes)
+    if seen.usage is None or "cpu" not in seen.usage.host:
+        return host
+    return replace(host, used=as_resources(seen.usage.host))
 
 
-def _vm_with_use(vm: Vm, usage: Usage | None) -> Vm:
-    return vm if usage is None else replace(vm, used=used_by(usage, vm.uuid))
+def _vms(host: Host, seen: HostAnswers, membership: Membership) -> list[Vm]:
+    found = [vm_noun(row, host, membership.roles.get(row["id"]), membership.volumes) for row in seen.vms]
+    return [replace(vm, used=_vm_used(vm, seen.usage)) for vm in found]
 
 
-def _without_doubles(vms: list[Vm], membership: _Membership, warnings: list[str]) -> tuple[Vm, ...]:
-    """Return every VM once: a copy of its files registered on a second node has the same id.
+def _vm_used(vm: Vm, usage: Usage | None) -> Resources | None:
+    """Return what the VM uses; nothing when it does not run."""
+    use = used_by(usage, vm.uuid) if usage is not None else None
+    return Resources() if use is None and vm.power_state in ("off", "suspended") else use
 
-    The cluster's owner counts, else the one that runs.
+
+def without_doubles(vms: list[Vm], membership: Membership, warnings: list[str]) -> tuple[Vm, ...]:
+    """Return every VM once, and warn of doubles: a copy of its files registered on a second node has the same id.
+
+    The one on the node that owns the cluster's role counts, else the one that runs.
     """
     chosen: dict[str, Vm] = {}
     for vm in vms:

@@ -91,11 +91,11 @@ class Migrations:
         awaited = not job.handle["job_id"] and seen["found"] and age_s <= APPEAR_LIMIT_S
         return Progress("starting" if awaited else "gone", age_s)
 
-    def tune(self, tuning: Tuning) -> None:
+    def tune(self, job: Job, tuning: Tuning) -> None:
         """Raise `HypervisorFault` for any change: Hyper-V lets nobody change a running migration."""
         if tuning != Tuning():
             raise HypervisorFault(
-                "Hyper-V tunes a live migration by itself and lets nobody change a running one",
+                f"Hyper-V tunes the migration of VM {job.vm_uuid} by itself and lets nobody change it",
                 details={"fault": "NotSupported"},
             )
 
