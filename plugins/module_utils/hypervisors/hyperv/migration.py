@@ -104,10 +104,11 @@ class Migrations:
 
         Raises `HypervisorFault` when the VM had arrived already, or the job did not end in time.
         """
-        seen = self._poll(job.source_host_id, job.vm_uuid)
-        self._cancel(job, seen)
         deadline_ts = self.clock.now() + STOP_LIMIT_S
-        while not self._has_ended(job, seen):
+        seen = self._poll(job.source_host_id, job.vm_uuid)
+        asked = False
+        while not self._progress(job, seen).finished:
+            asked = asked or self._cancel(job, jobs.pick(seen["jobs"], job.handle))
             if self.clock.now() >= deadline_ts:
                 raise HypervisorFault(
                     f"The migration of VM {job.vm_uuid} did not stop within {STOP_LIMIT_S:.0f} s of being cancelled",
@@ -116,8 +117,6 @@ class Migrations:
                 )
             self.clock.sleep(LOOK_INTERVAL_S)
             seen = self._poll(job.source_host_id, job.vm_uuid)
-            if jobs.pick(seen["jobs"], job.handle) is not None and not job.handle["job_id"]:
-                self._cancel(job, seen)
         if not seen["found"] or power_state(seen["enabled_state"]) != "running":
             raise HypervisorFault(
                 f"The migration of VM {job.vm_uuid} could not be cancelled: it had completed",
@@ -125,15 +124,12 @@ class Migrations:
                 details={"fault": "AlreadyCompleted"},
             )
 
-    def _has_ended(self, job: Job, seen: Mapping[str, Any]) -> bool:
-        return self._progress(job, seen).finished
-
-    def _cancel(self, job: Job, seen: Mapping[str, Any]) -> None:
-        """Tell the job, if it runs, to stop. Whether it does is seen afterwards."""
-        meant = jobs.pick(seen["jobs"], job.handle)
-        if meant is not None and jobs.is_in_flight(meant):
-            parameters = {"vm_id": job.vm_uuid, "clustered": job.handle["clustered"], "job_id": meant["id"]}
-            self.nodes.run(job.source_host_id, CANCEL_MOVE, parameters)
+    def _cancel(self, job: Job, meant: Mapping[str, Any] | None) -> bool:
+        """Tell the job to stop; return whether it was there and took that. Whether it stops is seen afterwards."""
+        if meant is None:
+            return False
+        parameters = {"vm_id": job.vm_uuid, "clustered": job.handle["clustered"], "job_id": meant["id"]}
+        return bool(self.nodes.run(job.source_host_id, CANCEL_MOVE, parameters)["cancelled"])
 
     def _poll(self, host_id: str, vm_uuid: str) -> dict[str, Any]:
         return self.nodes.run(host_id, POLL_MOVE, {"vm_id": vm_uuid})
