@@ -19,8 +19,9 @@ STEPS, STEP_S, HISTORY = 24, 3600, 72
 
 
 def constant_forecast(demand: Mapping[str, Resources], origin_ts: float) -> Forecast:
-    """Return the forecast that every VM goes on with ``demand[uuid]`` for a day."""
-    keys = tuple(SeriesKey("vm", uuid, resource) for uuid in sorted(demand) for resource in sorted(RESOURCES))
+    """Return the forecast that everything goes on with ``demand`` for a day: VMs by uuid, hosts' own load by key."""
+    kinds = {entity: "host" if "/" in entity else "vm" for entity in demand}
+    keys = tuple(SeriesKey(kinds[entity], entity, name) for entity in sorted(demand) for name in sorted(RESOURCES))
     level = np.array([demand[key.entity_id][key.metric] for key in keys], np.float32)
     scenarios = WindowScenarios(
         keys=keys,
@@ -49,7 +50,10 @@ def constant_forecast(demand: Mapping[str, Resources], origin_ts: float) -> Fore
 
 
 def take_stock(estate: SimulatedEstate, store: str, demand: Mapping[str, Resources]) -> None:
-    """Leave a snapshot of ``estate`` in ``store``, and a forecast that nothing changes but for ``demand``, by name."""
+    """Leave a snapshot of ``estate`` in ``store``, and a forecast that nothing changes but for ``demand``.
+
+    That is by the name of a VM, or by the key of a host for its own load, which otherwise is not forecast.
+    """
     driver = estate.driver()
     inventory = driver.inventory()
     snapshot = Estate(
@@ -65,4 +69,5 @@ def take_stock(estate: SimulatedEstate, store: str, demand: Mapping[str, Resourc
     workspace.snapshots.write(snapshot)
     forecast_id = f"fc{len(workspace.forecasts.by_age())}"
     expected = {vm.uuid: demand.get(vm.name, vm.used or vm.allocated) for vm in inventory.vms}
+    expected |= {key: own for key, own in demand.items() if key in snapshot.hosts}
     workspace.forecasts.write(forecast_id, constant_forecast(expected, driver.clock.now()))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,6 +54,24 @@ class Scenarios(Protocol):
 
     def missing(self, keys: Sequence[SeriesKey]) -> tuple[SeriesKey, ...]:
         """Return those of ``keys`` that have no paths."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A forecast without its arrays: when it begins, how far it goes, and why it leaves series out (``abstained``)."""
+
+    origin_ts: float
+    step_s: int
+    horizon_steps: int
+    levels: tuple[float, ...] = LEVELS
+    peak_levels: tuple[float, ...] = PEAK_LEVELS
+    abstained: Mapping[SeriesKey, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def end_ts(self) -> float:
+        """Unix seconds at which it ends."""
+        return self.origin_ts + self.step_s * self.horizon_steps
 
 
 @dataclass(frozen=True, slots=True)

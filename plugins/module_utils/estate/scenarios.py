@@ -19,6 +19,8 @@ else:
     np = library("numpy")
 
 DAY_S = 86_400
+#: Series whose means are worked out together, which bounds the memory that takes.
+BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class WindowScenarios:
     units; ``starts`` (scenarios,); ``multipliers`` (scenarios, len(``metrics``)); each of ``additions`` (history-
     resolution steps ahead,) in the metrics' units.
     ``history_step_s`` is the history's step, ``steps`` the number of such steps ahead, ``coarsen`` how many of them
-    one step of the paths joins (it holds the maximum of the *sum* over them).
+    one step of the paths joins (it holds the maximum of the *sum* over them). ``replayed_means`` is what
+    `mean_replays` returns, where that was worked out before (series, ``steps``).
     """
 
     keys: tuple[SeriesKey, ...]
@@ -46,6 +49,12 @@ class WindowScenarios:
     multipliers: NDArray[np.float32]
     coarsen: int = 1
     additions: Mapping[SeriesKey, NDArray[np.float32]] = field(default_factory=dict)
+    replayed_means: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for means of other series or steps."""
+        if self.replayed_means is not None and self.replayed_means.shape != (len(self.keys), self.steps):
+            raise ValueError(f"means of shape {self.replayed_means.shape} for {len(self.keys)} x {self.steps}")
 
     @property
     def count(self) -> int:
@@ -81,31 +90,45 @@ class WindowScenarios:
     def mean_totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
         """Return the mean over the scenarios of each group's sum, shape (groups, steps).
 
-        The mean of replayed windows is a weighted sum of history steps with the same weights for all groups of a
-        metric. A step that joins several holds the largest of their means.
+        The mean of a sum is the sum of the means. A step that joins several holds the largest of their means.
         """
+        rows = [[self._rows[key] for key in group if key in self._rows] for group in groups]
+        means = self.mean_replays
         answer = np.zeros((len(groups), self.steps), np.float32)
-        for column, metric in enumerate(self.metrics):
-            rows_of = {
-                place: rows
-                for place, group in enumerate(groups)
-                if (rows := [self._rows[key] for key in group if key.metric == metric and key in self._rows])
-            }
-            if rows_of:
-                sums = np.stack([self._summed(rows) for rows in rows_of.values()])
-                answer[list(rows_of)] += self._means(sums, column)
-        for place, group in enumerate(groups):
-            for key in group if self.additions else ():
+        filled = [place for place, members in enumerate(rows) if members]
+        if filled:
+            begins = np.cumsum([0, *(len(rows[place]) for place in filled[:-1])])
+            chosen = means[[row for members in rows for row in members]]
+            answer[filled] = np.add.reduceat(chosen, begins, axis=0)
+        for place, group in enumerate(groups if self.additions else ()):
+            for key in group:
                 if key in self.additions:
                     answer[place] += self.additions[key]
         return self._maxima(answer)
+
+    @cached_property
+    def mean_replays(self) -> NDArray[np.float32]:
+        """The mean over the scenarios of each series' replayed windows, events left out, shape (series, steps).
+
+        It is a weighted sum of history steps, with the same weights for all series of a metric.
+        """
+        if self.replayed_means is not None:
+            return self.replayed_means
+        means = np.zeros((len(self.keys), self.steps), np.float32)
+        for column, metric in enumerate(self.metrics):
+            rows = np.array([row for row, key in enumerate(self.keys) if key.metric == metric], np.intp)
+            for first in range(0, len(rows), BLOCK_ROWS):
+                block = rows[first : first + BLOCK_ROWS]
+                scaled = self.history[block] * self.scale[block, None].astype(np.float32)
+                means[block] = self._means(np.asarray(scaled, np.float32), column)
+        return means
 
     def _summed(self, rows: list[int]) -> NDArray[np.float32]:
         """Return the sum of those series at every history step, in the metric's unit."""
         return np.asarray(self.scale[rows].astype(np.float32) @ self.history[rows], np.float32)
 
-    def _means(self, sums: NDArray[np.float32], column: int) -> NDArray[np.float32]:
-        """Return the mean over the scenarios of one metric's ``sums`` (groups, history steps), (groups, steps ahead).
+    def _means(self, past: NDArray[np.float32], column: int) -> NDArray[np.float32]:
+        """Return the mean over the scenarios of one metric's ``past`` (series, history steps), (series, steps ahead).
 
         A history step is replayed only at its own time of day, so few pairs of steps have any weight.
         """
@@ -115,7 +138,7 @@ class WindowScenarios:
         shares = np.broadcast_to(self.multipliers[:, column, None] / self.count, index.shape)
         weights = np.bincount(pairs.ravel(), shares.ravel(), minlength=self.steps * history_steps)
         used = np.flatnonzero(np.bincount(pairs.ravel(), minlength=self.steps * history_steps))
-        weighted = sums[:, used % history_steps] * weights[used].astype(np.float32)
+        weighted = past[:, used % history_steps] * weights[used].astype(np.float32)
         first_of_step = np.searchsorted(used, np.arange(self.steps) * history_steps)
         return np.asarray(np.add.reduceat(weighted, first_of_step, axis=1), np.float32)
 

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 
 from ..clock import to_iso
 from ..errors import InvalidOption
-from ..estate.forecast import Forecast
+from ..estate.forecast import Outline, Scenarios
 from ..estate.nouns import Host, Vm
 from ..estate.resources import RESOURCES, Resources
 from ..estate.series import SeriesKey
 from ..estate.snapshot import Estate
 from ..libraries import library
-from ..placement.loads import demand_keys, own_load, stand_in
+from ..placement.loads import demand_keys, stand_in
+from ..placement.own_load import OwnLoad, own_keys, own_load
 from ..placement.verdict import ForecastTooShort
 from ..reservations.host_calendar import HostRoom
 from ..workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 else:
     np = library("numpy")
 
@@ -40,43 +42,56 @@ class Outlook:
 
     host: Host
     estate: Estate
-    forecast: Forecast
+    outline: Outline
+    scenarios: Scenarios
     residents: tuple[Vm, ...]
 
     @property
     def end_ts(self) -> float:
         """Unix seconds at which the forecast ends."""
-        return self.forecast.origin_ts + self.forecast.step_s * self.forecast.horizon_steps
+        return self.outline.end_ts
 
     def room(self, level: float, limits: Mapping[str, float], soft_overcommit: float) -> HostRoom:
-        """Return the host's room: the ``level`` quantile, per step, of its residents' demand summed per scenario.
+        """Return the host's room: the ``level`` quantile, per step, of what it and its residents use per scenario.
 
-        The host's own load is added, and for residents without a forecast what they use now, or else their size.
+        What has no forecast counts as it is now: the host's own load, and residents (or else their size).
         """
-        scenarios = self.forecast.scenarios
-        groups = [tuple(SeriesKey("vm", vm.uuid, name) for vm in self.residents) for name in RESOURCES]
-        paths = scenarios.totals(groups) + self._standing()[:, None]
+        own = self.own()
+        groups = list(zip(own.keys, *map(demand_keys, self.residents), strict=True))
+        paths = self.scenarios.totals(groups) + self._standing(own)[:, None]
         return HostRoom(
             capacity=self.host.capacity,
             limit=limits,
             load=np.quantile(paths, level, axis=0, method="higher"),
-            start_ts=self.forecast.origin_ts,
-            step_s=scenarios.step_s,
+            start_ts=self.outline.origin_ts,
+            step_s=self.scenarios.step_s,
             taken_ts=self.estate.taken_ts,
             paths=paths,
             soft_overcommit=soft_overcommit,
         )
 
-    def assumed(self) -> tuple[Vm, ...]:
-        """Return the residents without a forecast, which count with what they use now, or else with their size."""
+    def own(self) -> OwnLoad:
+        """Return what the host uses besides its VMs."""
+        return own_load(self.host, self.estate.vms_by_host.get(self.host.key, ()), self.scenarios)
+
+    def assumptions(self) -> tuple[str, ...]:
+        """Return in sentences what counts with its present use because it has no forecast."""
         missing = {key.entity_id for key in self._missing()}
-        return tuple(vm for vm in self.residents if vm.uuid in missing)
+        assumed = sorted(vm.name for vm in self.residents if vm.uuid in missing)
+        found = []
+        if assumed:
+            names = ", ".join(assumed[:5])
+            found.append(f"{len(assumed)} VMs on the host have no forecast and count with their use: {names}")
+        caution = self.own().caution(self.outline.abstained)
+        if caution:
+            found.append(f"What host {self.host.name} uses besides its VMs is not all forecast; it counts {caution}")
+        return tuple(found)
 
     def _missing(self) -> tuple[SeriesKey, ...]:
-        return self.forecast.scenarios.missing([key for vm in self.residents for key in demand_keys(vm)])
+        return self.scenarios.missing([key for vm in self.residents for key in demand_keys(vm)])
 
-    def _standing(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        standing = own_load(self.host, self.estate.vms_by_host.get(self.host.key, ()))
+    def _standing(self, own: OwnLoad) -> NDArray[np.float32]:
+        standing = own.constant.copy()
         by_uuid = {vm.uuid: vm for vm in self.residents}
         for key in self._missing():
             standing[RESOURCES.index(key.metric)] += stand_in(by_uuid[key.entity_id], key.metric)
@@ -86,14 +101,16 @@ class Outlook:
 def outlooks(
     workspace: Workspace, estate: Estate, forecast_id: str, hosts: Sequence[Host], vm: Vm | None = None
 ) -> tuple[Outlook, ...]:
-    """Read what is known of the future of ``hosts`` and of ``vm``, which is not counted among their residents.
+    """Read what is known of the future of ``hosts``; ``vm`` is not counted among their residents.
 
     Raises `ArtefactMissing` or `BadArtefact`.
     """
+    chosen = workspace.forecasts.find(forecast_id)
     residents = {host.key: residents_of(estate, host, vm) for host in hosts}
-    involved = [*(resident for each in residents.values() for resident in each), *([vm] if vm else [])]
-    forecast = workspace.forecasts.read(forecast_id, [key for each in involved for key in demand_keys(each)])
-    return tuple(Outlook(host, estate, forecast, residents[host.key]) for host in hosts)
+    involved = [key for each in residents.values() for resident in each for key in demand_keys(resident)]
+    scenarios = workspace.forecasts.scenarios(chosen, [*involved, *(key for host in hosts for key in own_keys(host))])
+    outline = workspace.forecasts.outline(chosen)
+    return tuple(Outlook(host, estate, outline, scenarios, residents[host.key]) for host in hosts)
 
 
 def residents_of(estate: Estate, host: Host, vm: Vm | None = None) -> tuple[Vm, ...]:
@@ -121,22 +138,19 @@ def check_covered(known: Outlook, start_ts: float, end_ts: float) -> tuple[str, 
     )
 
 
-def needed_amount(vm: Vm, forecast: Forecast, level: float) -> tuple[Resources, tuple[str, ...]]:
+def needed_amount(
+    vm: Vm, peaks: Mapping[SeriesKey, Mapping[float, float]], level: float
+) -> tuple[Resources, tuple[str, ...]]:
     """Return what ``vm`` needs: the ``level`` quantile of its peak over the horizon, and what had to be assumed.
 
-    CPU and memory never exceed the VM's configured size. Resources without a forecast count with what the VM uses
-    now, or else with its size; the second value names them. Amounts are rounded up.
-    Raises `InvalidOption` for a level of which the forecast has no peak quantile.
+    ``peaks`` are `Forecasts.peaks` of the VM's `demand_keys`. CPU and memory never exceed the VM's configured size.
+    Resources without a forecast count with what the VM uses now, or else with its size; the second value names them.
+    Amounts are rounded up. Raises `InvalidOption` for a level of which the forecast has no peak quantile.
     """
-    if level not in forecast.peak_levels:
-        known = ", ".join(f"{known:g}" for known in forecast.peak_levels)
-        raise InvalidOption("level", f"{level:g} is not a level of the forecast's peaks; it has {known}")
-    column = forecast.peak_levels.index(level)
-    row = {key: index for index, key in enumerate(forecast.keys)}
     amounts, assumed = [], []
     for key, step in zip(demand_keys(vm), ROUND_UP_TO, strict=True):
-        if key in row:
-            need = float(forecast.peak_quantiles[row[key], column])
+        if key in peaks:
+            need = _at_level(peaks[key], level)
         else:
             need = stand_in(vm, key.metric)
             assumed.append(key.metric)
@@ -145,3 +159,10 @@ def needed_amount(vm: Vm, forecast: Forecast, level: float) -> tuple[Resources, 
             need = min(need, size)
         amounts.append(math.ceil(round(max(need, 0.0) / step, 6)) * step)
     return Resources(*(round(amount, 6) for amount in amounts)), tuple(assumed)
+
+
+def _at_level(quantiles: Mapping[float, float], level: float) -> float:
+    if level not in quantiles:
+        known = ", ".join(f"{known:g}" for known in quantiles)
+        raise InvalidOption("level", f"{level:g} is not a level of the forecast's peaks; it has {known}")
+    return quantiles[level]

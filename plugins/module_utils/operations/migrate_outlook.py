@@ -12,7 +12,8 @@ from ..estate.resources import DEFAULT_LIMITS, RESOURCES, Resources
 from ..estate.series import SeriesKey
 from ..estate.snapshot import Estate
 from ..libraries import library
-from ..placement.loads import demand_keys, own_load, stand_in
+from ..placement.loads import demand_keys, stand_in
+from ..placement.own_load import present_own_load
 from ..reservations.host_calendar import DEFAULT_SOFT_OVERCOMMIT, HostRoom
 from ..workspace.workspace import Workspace
 from .host_room import outlooks
@@ -99,7 +100,8 @@ def present_room(estate: Estate, host: Host, vm: Vm, now_ts: float) -> HostRoom:
     """Return the room of ``host`` by what it carries right now, without ``vm``."""
     residents = [other for other in estate.vms_by_host.get(host.key, ()) if other.power_state != "off"]
     others = [other for other in residents if other.uuid != vm.uuid]
-    load = own_load(host, residents) + sum(np.array([stand_in(other, name) for name in RESOURCES]) for other in others)
+    own = np.array(present_own_load(host, residents) or [0.0] * len(RESOURCES))
+    load = own + sum(np.array([stand_in(other, name) for name in RESOURCES]) for other in others)
     return HostRoom(
         capacity=host.capacity,
         limit=DEFAULT_LIMITS,

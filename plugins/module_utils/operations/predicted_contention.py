@@ -94,6 +94,6 @@ def _of_host(known: Outlook, level: float, limits: Mapping[str, float]) -> Seque
 
 def _heaviest(known: Outlook, resource: str, steps: NDArray[np.intp]) -> tuple[tuple[str, str], ...]:
     keys = [(SeriesKey("vm", vm.uuid, resource),) for vm in known.residents]
-    demand = known.forecast.scenarios.totals(keys)[:, :, steps].mean(axis=(0, 2))
+    demand = known.scenarios.totals(keys)[:, :, steps].mean(axis=(0, 2))
     order = np.argsort(-demand, kind="stable")[:NAMED_VMS]
     return tuple((known.residents[index].uuid, known.residents[index].name) for index in order)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,10 @@ from ..errors import ForesightError, InvalidOption
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import FIELD_OF, RESOURCES, Resources, checked_limits
+from ..estate.series import SeriesKey
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Driver
+from ..placement.loads import demand_keys
 from ..reservations.claims import ClaimRequest, ClaimResult
 from ..reservations.host_calendar import HostRoom
 from ..reservations.ledger import Ledger
@@ -23,6 +26,9 @@ from .context import Context, Outcome
 from .enforcement import enforce_claim
 from .host_room import Outlook, check_covered, needed_amount, outlooks
 from .reserve_request import DEFAULT_WINDOW_HOURS, ReserveRequest, shown
+
+#: The quantiles of a VM's peaks, by series and level, as `Forecasts.peaks` returns them.
+Peaks = Mapping[SeriesKey, Mapping[float, float]]
 
 
 class HostUnusable(ForesightError):
@@ -59,8 +65,10 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
         if any(seen.active and seen.host_id == host.host_id for seen in driver.locate(vm.uuid)):
             return _already_there(vm, host)
         current = _current(ledger, vm, host, request.purpose, now_ts)
-        known = outlooks(workspace, estate, request.forecast_id, [host], vm)[0]
-        case = _case(request, known, vm, current, now_ts)
+        forecast_id = workspace.forecasts.find(request.forecast_id)
+        known = outlooks(workspace, estate, forecast_id, [host], vm)[0]
+        peaks = workspace.forecasts.peaks(forecast_id, demand_keys(vm))
+        case = _case(request, known, vm, peaks, current, now_ts)
         context.report(_progress_line(case), {"host": host.key, "vm": vm.key})
         claim = ledger.claim(case.claim, case.room, now_ts, dry_run=context.check_mode)
         if context.check_mode:
@@ -70,18 +78,19 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
         return _outcome(case, claim, reservation, (*warnings, *more))
 
 
-def claim_refusal(request: ReserveRequest, known: Outlook, vm: Vm, now_ts: float) -> ClaimRefused | None:
-    """Return why the ledger would refuse to hold the VM's need on the host, None when it would not; claims nothing.
+def claim_refusal(
+    request: ReserveRequest, ledger: Ledger, known: Outlook, vm: Vm, peaks: Peaks, now_ts: float
+) -> ClaimRefused | None:
+    """Return why ``ledger`` would refuse to hold the VM's need on the host, None when it would not; claims nothing.
 
     Raises what asking the ledger raises.
     """
-    with request.open_ledger(writable=False) as ledger:
-        current = _current(ledger, vm, known.host, request.purpose, now_ts)
-        case = _case(request, known, vm, current, now_ts)
-        try:
-            ledger.claim(replace(case.claim, allow_second_host=True), case.room, now_ts, dry_run=True)
-        except ClaimRefused as refusal:
-            return refusal
+    current = _current(ledger, vm, known.host, request.purpose, now_ts)
+    case = _case(request, known, vm, peaks, current, now_ts)
+    try:
+        ledger.claim(replace(case.claim, allow_second_host=True), case.room, now_ts, dry_run=True)
+    except ClaimRefused as refusal:
+        return refusal
     return None
 
 
@@ -111,13 +120,12 @@ def _current(ledger: Ledger, vm: Vm, host: Host, purpose: str, now_ts: float) ->
     return next((reservation for reservation in found if reservation.purpose == purpose), None)
 
 
-def _case(request: ReserveRequest, known: Outlook, vm: Vm, current: Reservation | None, now_ts: float) -> _Case:
+def _case(
+    request: ReserveRequest, known: Outlook, vm: Vm, peaks: Peaks, current: Reservation | None, now_ts: float
+) -> _Case:
     start_ts, end_ts = _window(request, known, current, now_ts)
-    warnings = list(check_covered(known, max(start_ts, now_ts), end_ts))
-    amount, amount_warnings = _amount(request, known, vm)
-    if known.assumed():
-        names = ", ".join(sorted(resident.name for resident in known.assumed())[:5])
-        warnings.append(f"{len(known.assumed())} VMs on the host have no forecast and count with their use: {names}")
+    warnings = [*check_covered(known, max(start_ts, now_ts), end_ts), *known.assumptions()]
+    amount, amount_warnings = _amount(request, vm, peaks)
     claim = ClaimRequest(
         vm_uuid=vm.uuid,
         vm_name=vm.name,
@@ -144,7 +152,7 @@ def _window(request: ReserveRequest, known: Outlook, current: Reservation | None
     """
     start_ts = now_ts if request.window_start is None else from_iso(request.window_start, "window_start")
     if request.window_hours is None:
-        end_ts = max(min(known.end_ts, start_ts + DEFAULT_WINDOW_HOURS * 3600.0), start_ts + known.forecast.step_s)
+        end_ts = max(min(known.end_ts, start_ts + DEFAULT_WINDOW_HOURS * 3600.0), start_ts + known.outline.step_s)
     else:
         end_ts = start_ts + request.window_hours * 3600.0
     if request.window_start is None and current is not None:
@@ -154,10 +162,10 @@ def _window(request: ReserveRequest, known: Outlook, current: Reservation | None
     return start_ts, end_ts
 
 
-def _amount(request: ReserveRequest, known: Outlook, vm: Vm) -> tuple[Resources, tuple[str, ...]]:
+def _amount(request: ReserveRequest, vm: Vm, peaks: Peaks) -> tuple[Resources, tuple[str, ...]]:
     if request.amount is not None:
         return Resources.from_dict(request.amount, "amount"), ()
-    amount, assumed = needed_amount(vm, known.forecast, request.level)
+    amount, assumed = needed_amount(vm, peaks, request.level)
     if not assumed:
         return amount, ()
     return amount, (f"No forecast of the VM's {', '.join(assumed)}: what it uses now (or its size) was taken",)

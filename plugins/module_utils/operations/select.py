@@ -11,7 +11,7 @@ from typing import Any
 
 from ..clock import to_iso
 from ..errors import ForesightError, InvalidOption
-from ..estate.forecast import Scenarios
+from ..estate.forecast import Outline, Scenarios
 from ..estate.nouns import Host, Sla, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import Resources, checked_limits
@@ -29,14 +29,14 @@ from ..placement.migration_cost import DEFAULT_SWITCHOVER_MS, MigrationDemand, m
 from ..placement.policies import policy
 from ..placement.question import PredictedMove, Question
 from ..placement.selection import select_host
-from ..placement.verdict import NoHostFits, Reason, Selection, VmNotForecast, VmNotMovable
-from ..reservations.ledger import open_ledger
+from ..placement.verdict import NoHostFits, Reason, Selection, VmNotMovable
+from ..reservations.ledger import Ledger, open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .host_room import Outlook, residents_of
 from .migrate_result import ARRIVED
-from .reserve_present import claim_refusal
+from .reserve_present import Peaks, claim_refusal
 from .reserve_request import ReserveRequest
 from .select_result import result_of
 
@@ -88,23 +88,26 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
     sla, limits = sla_from(request.sla), checked_limits(request.limits)
     workspace = Workspace.open(request.store, writable=False)
     snapshot = workspace.snapshots.read(request.snapshot_id)
-    with Fleet(request.endpoints) as fleet:
+    url = ledger_url(request.ledger, request.store)
+    with Fleet(request.endpoints) as fleet, open_ledger(url, actor="host_select", writable=False) as ledger:
         now_ts = fleet.clock.now()
         estate, vm, warnings = _find_now(snapshot, snapshot.find_vm(request.vm, request.vm_endpoint), fleet)
-        scenarios = workspace.forecasts.scenarios(request.forecast_id)
+        forecast_id = workspace.forecasts.find(request.forecast_id)
+        outline, scenarios = workspace.forecasts.outline(forecast_id), workspace.forecasts.scenarios(forecast_id)
+        peaks = workspace.forecasts.peaks(forecast_id, demand_keys(vm))
         question = Question(
             vm=vm,
             estate=estate,
             scenarios=scenarios,
-            origin_ts=workspace.forecasts.origin_ts(request.forecast_id),
+            origin_ts=outline.origin_ts,
             now_ts=now_ts,
             window_s=_window_s(request.window_hours, scenarios),
             policy=chosen_policy,
             predict_move=_predictor(vm, sla, fleet.driver(vm.endpoint).capabilities()),
-            reservations=_reservations(request, estate, now_ts),
+            reservations=_reservations(ledger, estate, now_ts),
             sla=sla,
             limits=limits,
-            threshold_need=_need(workspace, request, vm) if chosen_policy.is_threshold else Resources(),
+            threshold_need=_need(vm, peaks) if chosen_policy.is_threshold else Resources(),
             allowed_hosts=_allowed(estate, request.filter),
             min_gain=request.min_gain,
             cooldown_s=request.cooldown_minutes * 60.0,
@@ -112,26 +115,16 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
             refuse_rivals=request.rival_balancer == "refuse",
             refused=_out_of_reach(estate, fleet),
             asked_hosts=frozenset(estate.find_host(name).key for name in request.hosts),
+            left_out=outline.abstained,
         )
-        try:
-            selection, findings = _confirmed(question, fleet, _ledger_word(request, workspace))
-        except VmNotForecast as error:
-            raise _with_cause(error, workspace, request.forecast_id, vm) from error
+        selection, findings = _confirmed(question, fleet, _ledger_word(request, ledger, outline, peaks))
     lines = explain(vm, selection, question.asked_hosts) if request.explain else []
     for line in lines:
         context.report(line, {})
     warnings += [*_snapshot_warnings(estate, now_ts), *findings, *selection.warnings]
     result = result_of(question, selection)
-    result.update({"snapshot_id": estate.snapshot_id, "forecast_id": request.forecast_id, "explanation": lines})
+    result.update({"snapshot_id": estate.snapshot_id, "forecast_id": forecast_id, "explanation": lines})
     return Outcome(changed=False, result=result, warnings=tuple(warnings))
-
-
-def _with_cause(error: VmNotForecast, workspace: Workspace, forecast_id: str, vm: Vm) -> VmNotForecast:
-    """Return the error with what the forecast itself gave as the reason for leaving the VM out."""
-    abstained = workspace.forecasts.read(forecast_id, keys=demand_keys(vm)).abstained
-    why = {key.metric: abstained[key] for key in demand_keys(vm) if key in abstained}
-    told = f" ({'; '.join(sorted(set(why.values())))})" if why else ""
-    return VmNotForecast(error.message + told, advice=error.advice, details={**error.details, "reasons": why})
 
 
 def _window_s(hours: float | None, scenarios: Scenarios) -> float:
@@ -201,19 +194,14 @@ def _predictor(vm: Vm, sla: Sla, able: Capabilities) -> Callable[[float], Predic
     return predict
 
 
-def _reservations(request: SelectRequest, estate: Estate, now_ts: float) -> tuple[Reservation, ...]:
+def _reservations(ledger: Ledger, estate: Estate, now_ts: float) -> tuple[Reservation, ...]:
     """Return what the ledger holds from the snapshot's time on; the ledger is not created for this."""
-    url = ledger_url(request.ledger, request.store)
-    with open_ledger(url, actor="host_select", writable=False) as ledger:
-        return ledger.find(states=("active", "consumed"), start_ts=min(estate.taken_ts, now_ts), now_ts=now_ts)
+    return ledger.find(states=("active", "consumed"), start_ts=min(estate.taken_ts, now_ts), now_ts=now_ts)
 
 
-def _need(workspace: Workspace, request: SelectRequest, vm: Vm) -> Resources:
+def _need(vm: Vm, peaks: Peaks) -> Resources:
     """Return the VM's highest demand over the horizon at `NEED_LEVEL`; what it uses now where that is not forecast."""
-    forecast = workspace.forecasts.read(request.forecast_id, keys=demand_keys(vm))
-    column = forecast.peak_levels.index(NEED_LEVEL)
-    peaks = {key: float(forecast.peak_quantiles[row, column]) for row, key in enumerate(forecast.keys)}
-    return Resources(*(peaks.get(key, stand_in(vm, key.metric)) for key in demand_keys(vm)))
+    return Resources(*(peaks[key][NEED_LEVEL] if key in peaks else stand_in(vm, key.metric) for key in demand_keys(vm)))
 
 
 def _allowed(estate: Estate, expression: str | None) -> frozenset[str] | None:
@@ -232,26 +220,25 @@ def _last_move_ts(workspace: Workspace, vm: Vm) -> float | None:
     return max(arrived, default=None)
 
 
-def _ledger_word(request: SelectRequest, workspace: Workspace) -> Callable[[Question, Host], Reason | None]:
+def _ledger_word(
+    request: SelectRequest, ledger: Ledger, outline: Outline, peaks: Peaks
+) -> Callable[[Question, Host], Reason | None]:
     """Return what asks the ledger whether it would hold the VM's need on a host, in the tier that will be reserved."""
+    claim = ReserveRequest(
+        endpoints=request.endpoints,
+        store=request.store,
+        tier=request.tier,
+        level=request.level,
+        limits=request.limits,
+        window_hours=request.window_hours,
+    )
 
     def ask(question: Question, host: Host) -> Reason | None:
         if request.tier == "none":
             return None
-        vm = question.vm
-        claim = ReserveRequest(
-            endpoints=request.endpoints,
-            store=request.store,
-            ledger=request.ledger,
-            tier=request.tier,
-            level=request.level,
-            limits=request.limits,
-            window_hours=request.window_hours,
-            forecast_id=request.forecast_id,
-        )
-        need = replace(workspace.forecasts.read(request.forecast_id, demand_keys(vm)), scenarios=question.scenarios)
-        known = Outlook(host, question.estate, need, residents_of(question.estate, host, vm))
-        refusal = claim_refusal(claim, known, vm, question.now_ts)
+        residents = residents_of(question.estate, host, question.vm)
+        known = Outlook(host, question.estate, outline, question.scenarios, residents)
+        refusal = claim_refusal(claim, ledger, known, question.vm, peaks, question.now_ts)
         return None if refusal is None else Reason("reservation", f"the ledger refuses: {refusal.message}", {})
 
     return ask

@@ -96,6 +96,8 @@ def _load(load: Load) -> dict[str, Any]:
         "level_95": {FIELD_OF[name]: _round(value) for name, value in load.peak_level.items()},
         "headroom_95": _rounded(load.headroom, 4),
         "mean_use": _rounded(load.mean_use, 4),
+        "own_load": {FIELD_OF[name]: _round(value) for name, value in load.own.mean.items()} if load.own else None,
+        "own_load_from": dict(load.own.sources) if load.own else None,
     }
 
 

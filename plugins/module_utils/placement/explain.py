@@ -14,6 +14,8 @@ from .verdict import Cost, HostVerdict, Load, Selection
 
 #: Rows of ranked hosts, and of rejected ones, that are shown without being asked for.
 SHOWN = 10
+#: Hosts whose own load is explained.
+CAUTIONS_SHOWN = 3
 #: Widest name shown; longer ones are cut.
 NAME_WIDTH = 28
 
@@ -27,8 +29,10 @@ def explain(vm: Vm, selection: Selection, asked: Collection[str] = ()) -> list[s
     the 95 % level of the highest load.
     """
     lines = [_decision(vm, selection), ""]
-    rows = [_row(verdict) for verdict in _shown(selection, asked)]
+    shown = _shown(selection, asked)
+    rows = [_row(verdict) for verdict in shown]
     lines += _table([_HEADINGS, *rows]) if rows else ["no host could be ranked"]
+    lines += _own_load(shown)
     lines += _left_out(selection, asked)
     return lines
 
@@ -99,6 +103,16 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     ]
+
+
+def _own_load(shown: Sequence[HostVerdict]) -> list[str]:
+    """Return lines on the hosts whose own load is not forecast."""
+    told = [(v, v.load.own.caution) for v in shown if v.load is not None and v.load.own is not None]
+    cautions = [f"own load of {clean(verdict.host_name)}: {caution}" for verdict, caution in told if caution]
+    if not cautions:
+        return []
+    more = len(cautions) - CAUTIONS_SHOWN
+    return ["", *cautions[:CAUTIONS_SHOWN], *([f"and so for {more} more hosts"] if more > 0 else [])]
 
 
 def _left_out(selection: Selection, asked: Collection[str]) -> list[str]:

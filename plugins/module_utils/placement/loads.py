@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..estate.nouns import Host, Vm
@@ -13,8 +14,9 @@ from ..estate.reservation import Reservation
 from ..estate.resources import RESOURCES
 from ..estate.series import SeriesKey
 from ..libraries import library
+from .own_load import OwnLoad, own_load
 from .question import Question
-from .verdict import ForecastTooShort, Load, VmNotForecast
+from .verdict import ForecastTooShort, Load, OwnUse, VmNotForecast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +57,7 @@ class HostLoads:
         self._steps = _window(question)
         self.step_h = question.scenarios.step_s / 3600.0
         self.assumed: set[str] = set()
+        self._own: dict[str, OwnLoad] = {}
         self._keys: dict[str, tuple[SeriesKey, ...]] = {}
         self._means: dict[str, NDArray[np.float32]] = {}
         self._held: dict[str, list[Reservation]] = {}
@@ -63,12 +66,7 @@ class HostLoads:
         own = demand_keys(question.vm)
         missing = {key.metric for key in question.scenarios.missing(own)}
         if missing & set(ESSENTIAL):
-            raise VmNotForecast(
-                f"The forecast holds no {' and '.join(sorted(missing & set(ESSENTIAL)))} demand of the VM",
-                advice="Collect its metrics and run vm_forecast for it; on_no_history there says what to assume "
-                "for a VM without history.",
-                details={"vm": question.vm.key, "missing": sorted(missing)},
-            )
+            raise _not_forecast(question, missing)
         self._own_constant = np.array(
             [[stand_in(question.vm, name) if name in missing else 0.0] for name in RESOURCES], np.float32
         )
@@ -95,7 +93,8 @@ class HostLoads:
         if (peaks > ceiling).any():
             overload_h = overload_hours(load, ceiling, self.step_h)
             without_h = overload_hours(self._paths(host, with_vm=False) + constant, ceiling, self.step_h)
-        return describe_load(peaks, mean, ceiling, capacities([host])[0], overload_h, without_h)
+        found = describe_load(peaks, mean, ceiling, capacities([host])[0], overload_h, without_h)
+        return replace(found, own=self._own_use(host))
 
     def _paths(self, host: Host, *, with_vm: bool) -> NDArray[np.float32]:
         """Return the demand of the residents per scenario, shape (scenarios, `RESOURCES`, steps)."""
@@ -104,17 +103,33 @@ class HostLoads:
     def _cut(self, paths: NDArray[np.float32]) -> NDArray[np.float32]:
         return paths[..., self._steps]
 
+    def own(self, host: Host) -> OwnLoad:
+        """Return the host's own load as it counts."""
+        found = self._own.get(host.key)
+        if found is None:
+            residents = self._question.estate.vms_by_host.get(host.key, ())
+            found = self._own[host.key] = own_load(host, residents, self._scenarios)
+        return found
+
+    def _own_use(self, host: Host) -> OwnUse:
+        own = self.own(host)
+        mean = self._cut(self._scenarios.mean_totals([(key,) for key in own.keys])).mean(axis=-1) + own.constant
+        return OwnUse(
+            dict(zip(RESOURCES, mean.tolist(), strict=True)), own.sources, own.caution(self._question.left_out)
+        )
+
     def _residents(self, host: Host) -> list[Vm]:
-        others = self._question.estate.vms_by_host.get(host.key, ())
-        return sorted((vm for vm in others if vm.key != self._question.vm.key), key=lambda vm: vm.uuid)
+        """Return the other VMs that use ``host``."""
+        asked, others = self._question.vm.key, self._question.estate.vms_by_host.get(host.key, ())
+        return sorted((vm for vm in others if vm.power_state != "off" and vm.key != asked), key=lambda vm: vm.uuid)
 
     def _groups(self, host: Host, *, with_vm: bool) -> list[tuple[SeriesKey, ...]]:
-        """Return one group per resource: the demand of the host's residents, with or without the question's VM.
+        """Return one group per resource: what the host and its residents use, with or without the question's VM.
 
         The VM is summed inside the group, for a coarse step of the paths holds the maximum of the *sum*.
         """
         members = [*self._residents(host), *([self._question.vm] if with_vm else [])]
-        return list(zip(*map(self._keys_of, members), strict=True)) if members else [()] * len(RESOURCES)
+        return list(zip(self.own(host).keys, *map(self._keys_of, members), strict=True))
 
     def _keys_of(self, vm: Vm) -> tuple[SeriesKey, ...]:
         """Return the VM's `demand_keys`, made once."""
@@ -124,7 +139,7 @@ class HostLoads:
         return keys
 
     def _constant(self, host: Host) -> NDArray[np.float32]:
-        """Return what does not depend on scenarios: own load, residents without forecast, reservations."""
+        """Return what does not depend on scenarios: reservations, and load without a forecast."""
         start, stop, _step = self._steps.indices(self._scenarios.horizon_steps)
         constant = np.repeat(self._standing(host)[:, None], stop - start, axis=1)
         for held in self._held.get(host.key, ()):
@@ -132,9 +147,9 @@ class HostLoads:
         return constant
 
     def _standing(self, host: Host) -> NDArray[np.float32]:
-        """Return the host's own load and that of residents without a forecast, per resource."""
+        """Return the load without a forecast, the host's own and its residents', per resource."""
         residents = self._residents(host)
-        standing = own_load(host, self._question.estate.vms_by_host.get(host.key, ()))
+        standing = self.own(host).constant.copy()
         missing = self._scenarios.missing([key for vm in residents for key in self._keys_of(vm)])
         by_uuid = {vm.uuid: vm for vm in residents} if missing else {}
         for key in missing:
@@ -150,6 +165,18 @@ class HostLoads:
         return slice(max(0, first), max(0, last))
 
 
+def _not_forecast(question: Question, missing: Collection[str]) -> VmNotForecast:
+    """Return the error for a VM of which the forecast lacks what is essential, with the forecast's own reason."""
+    why = {key.metric: question.left_out[key] for key in demand_keys(question.vm) if key in question.left_out}
+    told = f" ({'; '.join(sorted(set(why.values())))})" if why else ""
+    return VmNotForecast(
+        f"The forecast holds no {' and '.join(name for name in ESSENTIAL if name in missing)} demand of the VM{told}",
+        advice="Collect its metrics and run vm_forecast for it; on_no_history there says what to assume "
+        "for a VM without history.",
+        details={"vm": question.vm.key, "missing": sorted(missing), "reasons": why},
+    )
+
+
 def _window(question: Question) -> slice:
     """Return the scenario steps from now to the end of the window, as far as the forecast goes."""
     scenarios = question.scenarios
@@ -163,15 +190,6 @@ def _window(question: Question) -> slice:
             details={"origin_ts": question.origin_ts, "now_ts": question.now_ts, "window_s": question.window_s},
         )
     return slice(first, last)
-
-
-def own_load(host: Host, residents: Sequence[Vm]) -> NDArray[np.float32]:
-    """Return the host's load that is not its VMs', per resource; 0 where it cannot be told apart."""
-    uses = [vm.used for vm in residents if vm.used is not None]
-    if host.used is None or len(uses) < len(residents):
-        return np.zeros(len(RESOURCES), np.float32)
-    by_vms = [sum(amounts) for amounts in zip(*uses, strict=True)] or [0.0] * len(RESOURCES)
-    return np.array([max(all_ - vms, 0.0) for all_, vms in zip(host.used, by_vms, strict=True)], np.float32)
 
 
 def capacities(hosts: Sequence[Host]) -> NDArray[np.float32]:

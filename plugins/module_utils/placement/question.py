@@ -12,6 +12,7 @@ from ..estate.forecast import Scenarios
 from ..estate.nouns import Host, Rule, Sla, Vm
 from ..estate.reservation import Reservation
 from ..estate.resources import DEFAULT_LIMITS, Resources
+from ..estate.series import SeriesKey
 from ..estate.snapshot import Estate
 from .migration_cost import MigrationCost
 from .policies import Policy
@@ -44,7 +45,8 @@ class Question:
     ``predict_move`` foretells the move of this VM at a bandwidth in MiB/s. ``threshold_need`` is the predicted
     need that the threshold rule compares. ``allowed_hosts`` are the keys that the user's own expression keeps (None:
     no expression). ``min_gain`` is in points of the score. ``last_move_ts`` is when the VM was last moved.
-    ``asked_hosts`` are judged in full however poor they look.
+    ``asked_hosts`` are judged in full however poor they look. ``left_out`` are the series that the forecast could not
+    make, with its reasons.
     """
 
     vm: Vm
@@ -66,6 +68,7 @@ class Question:
     refuse_rivals: bool = True
     refused: Mapping[str, Reason] = field(default_factory=dict)
     asked_hosts: frozenset[str] = frozenset()
+    left_out: Mapping[SeriesKey, str] = field(default_factory=dict)
 
     @cached_property
     def source(self) -> Host | None:

@@ -149,19 +149,23 @@ def _decide(question: Question, selection: Selection, loads: HostLoads) -> Selec
     """Return ``selection`` with the decision, its reasons and its warnings; raises `NoHostFits`."""
     cooling = _cooldown(question) if not selection.must_leave else None
     if cooling is not None:
-        return replace(selection, decision="stay", chosen=None, reasons=(cooling,), warnings=_warnings(question, loads))
+        return replace(
+            selection, decision="stay", chosen=None, reasons=(cooling,), warnings=_warnings(question, selection, loads)
+        )
     if selection.chosen is None:
         raise _no_host_fits(question, selection)
     staying = _too_little_gain(question, selection)
     if staying is not None:
-        return replace(selection, decision="stay", chosen=None, reasons=(staying,), warnings=_warnings(question, loads))
+        return replace(
+            selection, decision="stay", chosen=None, reasons=(staying,), warnings=_warnings(question, selection, loads)
+        )
     chosen = replace(selection.chosen, status="chosen")
     return replace(
         selection,
         chosen=chosen,
         ranking=(chosen, *selection.ranking[1:]),
         reasons=(_why_move(chosen, selection),),
-        warnings=(*_warnings(question, loads), *_cautions(chosen)),
+        warnings=(*_warnings(question, selection, loads), *_cautions(chosen)),
     )
 
 
@@ -202,7 +206,7 @@ def _why_move(chosen: HostVerdict, selection: Selection) -> Reason:
     return Reason("gain", f"scores {chosen.score or 0.0:.1f}, staying {present or 0.0:.1f}", {"stay": present})
 
 
-def _warnings(question: Question, loads: HostLoads) -> tuple[str, ...]:
+def _warnings(question: Question, selection: Selection, loads: HostLoads) -> tuple[str, ...]:
     found = []
     if loads.assumed:
         found.append(
@@ -212,6 +216,13 @@ def _warnings(question: Question, loads: HostLoads) -> tuple[str, ...]:
     rivals = sorted(set(question.rival_of.values())) if not question.refuse_rivals else []
     if rivals:
         found.append(f"{', '.join(rivals)} also moves VMs on this estate by itself and may undo the choice")
+    judged = [v for v in (selection.staying, *selection.ranking) if v is not None and v.load is not None]
+    told = [f"{v.host_name}: {v.load.own.caution}" for v in judged if v.load and v.load.own and v.load.own.caution]
+    if told:
+        found.append(
+            f"{len(told)} of {len(judged)} hosts judged have no full forecast of their own load, which counts as on "
+            + told[0]
+        )
     return tuple(found)
 
 

@@ -22,6 +22,19 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnUse:
+    """What a host uses besides its VMs: the ``mean`` over the window, by resource in its unit.
+
+    ``sources`` says where each figure comes from (`own_load.SOURCES`), ``caution`` in a clause what is not forecast
+    and why; empty when nothing is amiss.
+    """
+
+    mean: Mapping[str, float]
+    sources: Mapping[str, str]
+    caution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """The load a host would carry with the VM over the window, from all scenarios.
 
@@ -30,7 +43,8 @@ class Load:
     resources, in hours. ``added_overload_h``: the part of it that is there only with the VM. ``peak_level``: the
     level (95 % of the scenarios, and never below the peak of the mean) of the highest load; ``headroom``: the share
     of the limit left above it, per resource (negative: exceeded). ``mean_use``: mean load as a share of capacity.
-    Resources whose capacity is unknown are absent.
+    Resources whose capacity is unknown are absent. ``own`` is the part that is the host's own, None where the load
+    was not judged in full.
     """
 
     overload_probability: float
@@ -41,6 +55,7 @@ class Load:
     headroom: Mapping[str, float]
     mean_use: Mapping[str, float]
     mean_peak_use: Mapping[str, float]
+    own: OwnUse | None = None
 
 
 @dataclass(frozen=True, slots=True)

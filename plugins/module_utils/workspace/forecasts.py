@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..clock import to_iso
-from ..estate.forecast import Forecast, SeriesReport
+from ..estate.forecast import Forecast, Outline, SeriesReport
 from ..estate.scenarios import WindowScenarios
 from ..estate.serialise import from_data, to_data
 from ..estate.series import SeriesKey
@@ -19,11 +20,16 @@ from .forecast_tables import read_bands, read_peaks, write_bands, write_peaks
 from .metric_file import DamagedFile
 from .names import check_id
 from .records import read_json, write_json
-from .scenario_file import SCENARIO_PLAN, read_scenarios, write_scenarios
+from .scenario_file import read_scenarios, write_scenarios
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FOLDER = "forecasts"
 LATEST = "latest"
 _META = "meta.json"
+_SERIES = "series.json"
 _ADVICE = "Make the forecast first (vm_forecast, role forecast), or check the store."
 
 
@@ -39,29 +45,41 @@ class Forecasts:
         order = sorted(range(len(forecast.keys)), key=forecast.keys.__getitem__)
         self._files.write(f"{folder}/steps.parquet", write_bands(forecast, order))
         self._files.write(f"{folder}/peaks.parquet", write_peaks(forecast, order))
-        write_scenarios(self._files, folder, forecast.scenarios, forecast.origin_ts)
-        write_json(self._files, f"{folder}/{_META}", _meta(forecast_id, forecast, order))
+        write_scenarios(self._files, folder, forecast.scenarios)
+        write_json(self._files, f"{folder}/{_SERIES}", _series(forecast, order))
+        write_json(self._files, f"{folder}/{_META}", _meta(forecast_id, forecast))
+
+    def find(self, forecast_id: str) -> str:
+        """Return the id itself, or that of the newest for ``latest``; raises `ArtefactMissing`.
+
+        Who reads several parts asks for the id first, so that all are of one forecast.
+        """
+        found = self.latest() if forecast_id == LATEST else forecast_id
+        if found is None or not self.exists(found):
+            raise ArtefactMissing(f"{self._files.location} holds no forecast {forecast_id!r}", advice=_ADVICE)
+        return found
 
     def read(self, forecast_id: str, keys: Iterable[SeriesKey] | None = None) -> Forecast:
         """Return the forecast of ``keys`` (None: all), sorted by key; keys it does not have are left out.
 
-        ``latest`` stands for the newest. Only the parts of the files that hold those keys are read; who needs
-        scenarios only reads `scenarios`. Raises `ArtefactMissing` or `BadArtefact`.
+        ``latest`` stands for the newest. Only the parts of the files that hold those keys are read; `outline`,
+        `peaks` and `scenarios` read less. Raises `ArtefactMissing` or `BadArtefact`, as they do.
         """
-        folder, wanted = self._existing(forecast_id), None if keys is None else set(keys)
-        with self._reading(folder):
-            meta = read_json(self._files, f"{folder}/{_META}")
-            series = [item for item in meta["series"] if wanted is None or _key(item) in wanted]
+        wanted = None if keys is None else set(keys)
+        with self._reading(forecast_id) as folder:
+            outline = self._outline(folder)
+            described = read_json(self._files, f"{folder}/{_SERIES}")
+            series = [item for item in described if wanted is None or _key(item) in wanted]
             found = tuple(_key(item) for item in series)
-            levels, peak_levels = tuple(meta["levels"]), tuple(meta["peak_levels"])
             with self._files.open(f"{folder}/steps.parquet") as source:
-                bands = read_bands(source, found, meta["origin_ts"], meta["step_s"], meta["horizon_steps"], levels)
-            with self._files.open(f"{folder}/peaks.parquet") as source:
-                peaks = read_peaks(source, found, peak_levels)
+                bands = read_bands(
+                    source, found, outline.origin_ts, outline.step_s, outline.horizon_steps, outline.levels
+                )
+            peaks = self._peaks(folder, found, outline.peak_levels)
             return Forecast(
                 keys=found,
-                origin_ts=meta["origin_ts"],
-                step_s=meta["step_s"],
+                origin_ts=outline.origin_ts,
+                step_s=outline.step_s,
                 mean=bands[..., 0],
                 sd=bands[..., 1],
                 quantiles=bands[..., 2:],
@@ -70,25 +88,33 @@ class Forecasts:
                 peak_quantiles=peaks[:, 2:],
                 reports=tuple(from_data(SeriesReport, item) for item in series),
                 scenarios=read_scenarios(self._files, folder, wanted),
-                levels=levels,
-                peak_levels=peak_levels,
-                abstained={
-                    _key(item): item["reason"] for item in meta["abstained"] if wanted is None or _key(item) in wanted
-                },
-                facts=meta["facts"],
+                levels=outline.levels,
+                peak_levels=outline.peak_levels,
+                abstained={key: why for key, why in outline.abstained.items() if wanted is None or key in wanted},
+                facts=dict(outline.facts),
             )
+
+    def outline(self, forecast_id: str) -> Outline:
+        """Return when the forecast begins, how far it goes, and what it leaves out, without reading any series."""
+        with self._reading(forecast_id) as folder:
+            return self._outline(folder)
+
+    def peaks(self, forecast_id: str, keys: Iterable[SeriesKey]) -> dict[SeriesKey, dict[float, float]]:
+        """Return the quantiles of the maximum over the horizon by key and level, for the keys that it has."""
+        asked = tuple(keys)
+        with self._reading(forecast_id) as folder:
+            levels = self._outline(folder).peak_levels
+            rows = self._peaks(folder, asked, levels).tolist()
+        return {
+            key: dict(zip(levels, quantiles, strict=True))
+            for key, (mean, _sd, *quantiles) in zip(asked, rows, strict=True)
+            if not math.isnan(mean)
+        }
 
     def scenarios(self, forecast_id: str, keys: Iterable[SeriesKey] | None = None) -> WindowScenarios:
         """Return only the scenarios of `read`, without its bands: what placement needs, in a fraction of the time."""
-        folder = self._existing(forecast_id)
-        with self._reading(folder):
+        with self._reading(forecast_id) as folder:
             return read_scenarios(self._files, folder, None if keys is None else set(keys))
-
-    def origin_ts(self, forecast_id: str) -> float:
-        """Return when the forecast begins, in Unix seconds, without reading any of it."""
-        folder = self._existing(forecast_id)
-        with self._reading(folder):
-            return float(read_json(self._files, f"{folder}/{SCENARIO_PLAN}")["origin_ts"])
 
     def exists(self, forecast_id: str) -> bool:
         """Return whether a finished forecast has that id."""
@@ -110,11 +136,21 @@ class Forecasts:
         self._files.delete(f"{folder}/{_META}")
         self._files.delete_folder(folder)
 
-    def _existing(self, forecast_id: str) -> str:
-        found = self.latest() if forecast_id == LATEST else forecast_id
-        if found is None or not self.exists(found):
-            raise ArtefactMissing(f"{self._files.location} holds no forecast {forecast_id!r}", advice=_ADVICE)
-        return f"{FOLDER}/{found}"
+    def _outline(self, folder: str) -> Outline:
+        meta = read_json(self._files, f"{folder}/{_META}")
+        return Outline(
+            origin_ts=meta["origin_ts"],
+            step_s=meta["step_s"],
+            horizon_steps=meta["horizon_steps"],
+            levels=tuple(meta["levels"]),
+            peak_levels=tuple(meta["peak_levels"]),
+            abstained={_key(item): item["reason"] for item in meta["abstained"]},
+            facts=meta["facts"],
+        )
+
+    def _peaks(self, folder: str, keys: Sequence[SeriesKey], levels: Sequence[float]) -> NDArray[np.float32]:
+        with self._files.open(f"{folder}/peaks.parquet") as source:
+            return read_peaks(source, keys, levels)
 
     def _finished_ts(self, name: str) -> float | None:
         for entry in self._files.files(f"{FOLDER}/{name}"):
@@ -123,9 +159,11 @@ class Forecasts:
         return None
 
     @contextmanager
-    def _reading(self, folder: str) -> Iterator[None]:
+    def _reading(self, forecast_id: str) -> Iterator[str]:
+        """Give the forecast's folder; what goes wrong inside is a damaged artefact."""
+        folder = f"{FOLDER}/{self.find(forecast_id)}"
         try:
-            yield
+            yield folder
         except (DamagedFile, FileNotFoundError, KeyError, TypeError, ValueError) as exc:
             raise BadArtefact(
                 f"The forecast {self._files.location}/{folder} is damaged: {exc}", advice="Make the forecast again."
@@ -136,7 +174,12 @@ def _key(item: Mapping[str, Any]) -> SeriesKey:
     return SeriesKey(item["entity_kind"], item["entity_id"], item["metric"])
 
 
-def _meta(forecast_id: str, forecast: Forecast, order: Sequence[int]) -> dict[str, Any]:
+def _series(forecast: Forecast, order: Sequence[int]) -> list[dict[str, Any]]:
+    """Return how each series was forecast, in ``order``."""
+    return [{**forecast.keys[at]._asdict(), **to_data(forecast.reports[at])} for at in order]
+
+
+def _meta(forecast_id: str, forecast: Forecast) -> dict[str, Any]:
     return {
         "forecast_id": forecast_id,
         "origin": to_iso(forecast.origin_ts),
@@ -145,7 +188,6 @@ def _meta(forecast_id: str, forecast: Forecast, order: Sequence[int]) -> dict[st
         "horizon_steps": forecast.horizon_steps,
         "levels": forecast.levels,
         "peak_levels": forecast.peak_levels,
-        "series": [{**forecast.keys[at]._asdict(), **to_data(forecast.reports[at])} for at in order],
         "abstained": [{**key._asdict(), "reason": reason} for key, reason in sorted(forecast.abstained.items())],
         "facts": to_data(forecast.facts),
     }

@@ -109,6 +109,23 @@ def test_cpu_and_memory_are_never_more_than_the_vm_can_use(simulated_estate: Sim
     assert (amount["cpu_cores"], amount["memory_mib"]) == (4.0, 8192.0)
 
 
+def test_the_hosts_own_forecast_load_is_counted_and_what_it_is_now_where_there_is_none(
+    simulated_estate: SimulatedEstate, tmp_path: Path
+) -> None:
+    simulated_estate.scenario["hosts"][1]["own_load"] = {"cpu_cores": 3.5}
+    site = Site(simulated_estate, tmp_path)
+    take_stock(simulated_estate, site.store, {"sim/host-c": Resources(6.5, 64.0)})
+    for host, available in (("host-c", 0.7), ("host-b", 0.7)):
+        refusal = site.fails(host=host)
+        assert refusal.code == "capacity_short"
+        (lack,) = refusal.details["shortfall"]
+        assert (lack["resource"], lack["available"]) == ("cpu", pytest.approx(available, abs=0.01))
+    small = {"cpu_cores": 0.5}
+    assert site.run(host="host-c", amount=small).warnings == ()
+    (told,) = site.run(host="host-b", amount=small, allow_second_host=True).warnings
+    assert "cpu 3.5 cores as now (the forecast does not hold it)" in told
+
+
 def test_the_residents_forecast_load_is_counted(simulated_estate: SimulatedEstate, tmp_path: Path) -> None:
     site = Site(simulated_estate, tmp_path)
     take_stock(simulated_estate, site.store, {"batch01": Resources(6.5, 2048.0, 10.0, 10.0)})

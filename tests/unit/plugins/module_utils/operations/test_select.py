@@ -245,6 +245,30 @@ def test_the_result_for_a_thousand_hosts_stays_small(site: Site) -> None:
     assert (len(result["ranking"]), len(result["rejected"])) == (10, 25)
 
 
+def test_hosts_own_load_is_taken_from_the_forecast_and_the_result_says_so(site: Site) -> None:
+    site.estate.scenario["hosts"][1]["own_load"] = {"cpu_cores": 1.0}
+    site.demand = {"sim/host-b": Resources(0.5, 64.0), "sim/host-c": Resources(6.9, 64.0)}
+    site.prepare()
+    result = site.select(explain=True)
+    assert result["destination"] == "sim/host-b"
+    loads = {each["name"]: each["load"] for each in result["ranking"]}
+    assert loads["host-b"]["own_load"]["cpu_cores"] == pytest.approx(0.5, abs=0.01)
+    assert loads["host-c"]["own_load"]["cpu_cores"] == pytest.approx(6.9, rel=0.01)
+    assert set(loads["host-c"]["own_load_from"].values()) == {"forecast"}
+    assert not [line for line in (*site.lines, *result["warnings"]) if "own load" in line]
+
+
+def test_an_own_load_without_a_forecast_counts_as_it_is_now_and_everybody_is_told_why(site: Site) -> None:
+    for host in site.estate.scenario["hosts"]:
+        host["own_load"] = {"cpu_cores": 1.0 if host["name"] != "host-c" else 6.9}
+    site.prepare()
+    result = site.select(explain=True)
+    assert result["destination"] == "sim/host-b"
+    assert {each["load"]["own_load_from"]["cpu"] for each in result["ranking"]} == {"present"}
+    assert [line for line in result["warnings"] if "3 of 3 hosts judged" in line and "cpu 1 cores as now" in line]
+    assert "own load of host-c: cpu 6.9 cores as now (the forecast does not hold it)" in site.lines
+
+
 def test_a_forecast_that_has_run_out_is_refused(site: Site) -> None:
     site.prepare()
     site.estate.driver().clock.sleep(2 * 86400.0)

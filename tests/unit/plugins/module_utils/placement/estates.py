@@ -80,10 +80,15 @@ def estate(hosts: Sequence[Host], vms: Sequence[Vm], rules: Sequence[Rule] = (),
 def scenarios(
     demand: Mapping[str, Mapping[str, Any]], count: int = 1, steps: int = 4, step_s: int = HOUR_S
 ) -> ArrayScenarios:
-    """Return scenarios of ``demand[uuid][resource]``: a number, or an array that broadcasts to (scenarios, steps)."""
+    """Return scenarios of ``demand[entity][resource]``: a number, or an array that broadcasts to (scenarios, steps).
+
+    An entity is a VM by its uuid, or a host's own load by the host's key.
+    """
     paths = {
-        SeriesKey("vm", uuid, resource): np.broadcast_to(np.asarray(value, np.float32), (count, steps))
-        for uuid, amounts in demand.items()
+        SeriesKey("host" if "/" in entity else "vm", entity, resource): np.broadcast_to(
+            np.asarray(value, np.float32), (count, steps)
+        )
+        for entity, amounts in demand.items()
         for resource, value in amounts.items()
     }
     return ArrayScenarios(paths, count, steps, step_s)

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,8 +193,32 @@ def test_a_forecast_comes_back_whole_by_key_and_as_scenarios_alone(workspace: Wo
     part = workspace.forecasts.read("f1", some)
     assert sorted(part.keys) == sorted(some[:2])
     np.testing.assert_array_equal(part.mean, written.mean[[written.keys.index(key) for key in part.keys]])
+    outline = workspace.forecasts.outline("f1")
+    assert (outline.origin_ts, outline.step_s, outline.horizon_steps) == (
+        written.origin_ts, written.step_s, written.horizon_steps
+    )  # fmt: skip
+    assert (outline.levels, outline.peak_levels, outline.abstained, outline.facts) == (
+        written.levels, written.peak_levels, written.abstained, written.facts
+    )  # fmt: skip
+    peaks = workspace.forecasts.peaks("f1", some)
+    assert peaks == {
+        key: dict(zip(written.peak_levels, written.peak_quantiles[written.keys.index(key)].tolist(), strict=True))
+        for key in some[:2]
+    }
     only = workspace.forecasts.scenarios("latest", some)
     np.testing.assert_allclose(only.totals([some[:2]]), written.scenarios.totals([some[:2]]), rtol=1e-3)
+
+
+def test_the_means_stored_with_scenarios_are_those_of_the_paths_that_are_read(workspace: Workspace) -> None:
+    written = forecast()
+    workspace.forecasts.write("f1", written)
+    for keys in (None, written.keys[2:5]):
+        read = replace(workspace.forecasts.scenarios("f1", keys), coarsen=1)
+        assert read.replayed_means is not None
+        groups = [written.keys[:4], written.keys[3:], ()]
+        np.testing.assert_allclose(
+            read.mean_totals(groups), read.totals(groups).mean(axis=0), rtol=1e-5, atol=1e-5 * read.scale.max()
+        )
 
 
 def test_an_unfinished_forecast_does_not_exist(workspace: Workspace, store: Path) -> None:
