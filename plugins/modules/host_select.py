@@ -220,7 +220,7 @@ ranking:
     - Each has its C(score), C(components) (0-100 each), C(why), C(load) and C(migration_cost).
     - C(load) holds the probabilities of overload, jointly and by resource, the expected overload in hours, the part of
       it that the VM adds, and the headroom at the 95 % level. C(own_load) is the mean of what the host uses besides its
-      VMs; C(own_load_from) says per resource whether that is the C(forecast), what it uses at C(present), or C(unknown).
+      VMs; C(own_load_from) says per resource whether it is from the C(forecast), as at C(present), or C(unknown).
   returned: success
   type: list
   elements: dict
