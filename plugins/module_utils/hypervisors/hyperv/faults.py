@@ -39,6 +39,8 @@ ACCESS_DENIED = frozenset({"0X80070005", "0X80041003", "0X80070522"})
 #: WBEM_E_INVALID_NAMESPACE: root\virtualization\v2 comes with the Hyper-V role.
 INVALID_NAMESPACE = "0X8004100E"
 WIN32_ACCESS_DENIED = 5
+#: WBEM_E_INVALID_CLASS.
+INVALID_CLASS = "0X80041010"
 _CODE = re.compile(r"0[xX][0-9A-Fa-f]{8}\b")
 _MESSAGE_LENGTH = 600
 
@@ -213,6 +215,11 @@ def _kind_of(fault: str, target: str, category: str, codes: set[str]) -> tuple[t
     if fault.partition(",")[0] == "CommandNotFoundException":
         feature = "RSAT-Clustering-PowerShell" if "Cluster" in target else "Hyper-V-PowerShell"
         return ModuleMissing, f"Install the module that has {target}: Install-WindowsFeature -Name {feature}."
+    if INVALID_CLASS in codes:
+        return UnsupportedVersion, (
+            "The host's Windows does not know a class that this driver reads: it is older than Windows Server 2016, or "
+            "its performance counters are not registered (winmgmt /resyncperf)."
+        )
     return HypervisorFault, ""
 
 

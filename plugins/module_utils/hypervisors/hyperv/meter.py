@@ -44,12 +44,13 @@ class Meter:
         """Return the counters of the hosts now, and what those answered that could not be read."""
         answers = self._nodes.run_on_all(COUNTERS, host_ids=tuple(host_ids))
         now_ts = self._clock.now()
-        errors = {host_id: answer for host_id, answer in answers.items() if isinstance(answer, ForesightError)}
-        read = {
-            host_id: counters_of(answer, now_ts)
-            for host_id, answer in answers.items()
-            if not isinstance(answer, ForesightError)
-        }
+        read: dict[str, Counters] = {}
+        errors: dict[str, ForesightError] = {}
+        for host_id, answer in answers.items():
+            try:
+                read[host_id] = counters_of(_answered(answer), now_ts)
+            except ForesightError as error:
+                errors[host_id] = error
         with self._lock:
             self._last.update(read)
         return read, errors
@@ -107,6 +108,12 @@ class Meter:
         if errors:
             raise errors[host_id]
         return read[host_id]
+
+
+def _answered(answer: dict[str, Any] | ForesightError) -> dict[str, Any]:
+    if isinstance(answer, ForesightError):
+        raise answer
+    return answer
 
 
 def host_rows(host_key: str, usage: Usage) -> Iterator[Row]:

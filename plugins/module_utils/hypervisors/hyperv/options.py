@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidOption
@@ -37,6 +39,19 @@ class Connection:
         """The address of the WS-Management service."""
         name = f"[{self.address}]" if ":" in self.address else self.address
         return f"{self.scheme}://{name}:{self.port}/wsman"
+
+    @property
+    def trusted_ca_path(self) -> str | None:
+        """The file or folder of the CAs to trust: ``ca_path``, else those of this system's OpenSSL where it has any."""
+        paths = ssl.get_default_verify_paths()
+        return self.ca_path or paths.cafile or paths.capath
+
+    def check_files(self) -> None:
+        """Raise `InvalidOption` when a file that an option names is not there."""
+        for option in ("ca_path", "cert_pem", "cert_key_pem"):
+            path = getattr(self, option)
+            if path and not Path(path).exists():
+                raise InvalidOption(f"endpoints.winrm_{option}", f"there is no {path!r}")
 
     def at(self, address: str) -> Connection:
         """Return the same way to another host; ``address`` may end in ``:port``, an IPv6 one then in brackets."""

@@ -108,12 +108,13 @@ class Runner:
 
     def _new_protocol(self) -> Any:
         connection = self.connection
+        connection.check_files()
         return winrm_protocol.Protocol(
             connection.url,
             transport=connection.transport,
-            username=connection.username,
+            username=connection.username or None,
             password=connection.password,
-            ca_trust_path=connection.ca_path,
+            ca_trust_path=connection.trusted_ca_path,
             server_cert_validation="validate" if connection.validate_certs else "ignore",
             cert_pem=connection.cert_pem,
             cert_key_pem=connection.cert_key_pem,

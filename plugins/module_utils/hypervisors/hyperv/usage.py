@@ -18,6 +18,7 @@ from typing import Any
 
 from ...estate.rates import rate_between
 from ...estate.resources import FIELD_OF, Resources
+from ..protocol import HypervisorFault
 
 MIB = 2**20
 KIB_PER_MIB = 1024
@@ -112,7 +113,16 @@ class Counters:
 
 
 def counters_of(answer: Mapping[str, Any], now_ts: float) -> Counters:
-    """Return the reading for an answer of the operation ``counters``, each instance given to the VM it belongs to."""
+    """Return the reading for an answer of the operation ``counters``, each instance given to the VM it belongs to.
+
+    Raises `HypervisorFault` when the host has no counters of a hypervisor.
+    """
+    if not answer["perf_frequency"]:
+        raise HypervisorFault(
+            "The host has no counters of Hyper-V's hypervisor",
+            advice="Check that the hypervisor runs there (bcdedit: hypervisorlaunchtype Auto) and its counters are "
+            "registered (winmgmt /resyncperf).",
+        )
     uuid_of_name = _unambiguous((instance_name(vm["name"]), vm["id"]) for vm in answer["vms"])
     uuid_of_disk = _unambiguous((_disk_name(disk["path"]), disk["vm_id"]) for disk in answer["disks"])
     cpu: dict[str, dict[str, float]] = defaultdict(dict)

@@ -66,15 +66,17 @@ $nodes = @(Get-ClusterNode | ForEach-Object { @{
 } })
 $groups = @{}
 foreach ($group in @(Get-ClusterGroup)) {
-    $groups[[string]$group.Name] = @($group.AntiAffinityClassNames | ForEach-Object { [string]$_ })
+    $names = @($group.AntiAffinityClassNames | Where-Object { $_ } | ForEach-Object { [string]$_ })
+    $groups[[string]$group.Name] = $names
 }
-$machines = Get-CimInstance -Namespace root\MSCluster -ClassName MSCluster_Resource -Filter "Type = 'Virtual Machine'"
-$roles = @(foreach ($machine in @($machines)) { @{
+$filter = "Type = 'Virtual Machine'"
+$machines = @(Get-CimInstance -Namespace root\MSCluster -ClassName MSCluster_Resource -Filter $filter)
+$roles = @(foreach ($machine in $machines) { @{
     vm_id = ([string]$machine.PrivateProperties.VmID).ToLowerInvariant()
     group = [string]$machine.OwnerGroup
     owner_node = [string]$machine.OwnerNode
     state = [int]$machine.State
-    anti_affinity = @($groups[[string]$machine.OwnerGroup])
+    anti_affinity = @($groups[[string]$machine.OwnerGroup] | Where-Object { $_ })
 } })
 $rules = @()
 if (Get-Command -Name Get-ClusterAffinityRule -ErrorAction SilentlyContinue) {
@@ -83,7 +85,7 @@ if (Get-Command -Name Get-ClusterAffinityRule -ErrorAction SilentlyContinue) {
         kind = [string]$_.RuleType
         enabled = [bool]$_.Enabled
         soft = [bool]$_.SoftAntiAffinity
-        groups = @($_.Groups | ForEach-Object { [string]$_ })
+        groups = @($_.Groups | Where-Object { $_ } | ForEach-Object { [string]$_ })
     } })
 }
 $volumes = @(Get-ClusterSharedVolume | ForEach-Object {
@@ -250,14 +252,12 @@ foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName $cl
     $vms[$id].disks += @{ path = ''; passthrough = $true; iops_reserved = $null; iops_limit = $null }
 }
 $devices = @{ Msvm_PciExpressSettingData = 'pci_device'; Msvm_GpuPartitionSettingData = 'gpu_partition' }
-$known = @(Get-CimClass -Namespace $virtualization -ClassName 'Msvm_*ssSettingData') +
-    @(Get-CimClass -Namespace $virtualization -ClassName 'Msvm_*PartitionSettingData')
-foreach ($class in $known) {
-    $kind = $devices[[string]$class.CimClassName]
-    if (-not $kind) { continue }
-    foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName $class.CimClassName)) {
+foreach ($class in @($devices.Keys)) {
+    # an older Hyper-V does not have the class; a pattern that matches none is no error
+    if (-not (Get-CimClass -Namespace $virtualization -ClassName ($class + '*'))) { continue }
+    foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName $class)) {
         $id = Get-Owner $setting
-        if ($vms.ContainsKey($id)) { $vms[$id].pinned += $kind }
+        if ($vms.ContainsKey($id)) { $vms[$id].pinned += $devices[$class] }
     }
 }
 @{ vms = @($vms.Values) }
@@ -270,10 +270,13 @@ COUNTERS = Script(
     text=r"""param($p)
 $prefix = 'Win32_PerfRawData_'
 $os = Get-CimInstance -ClassName Win32_OperatingSystem
-$logical = @(Get-CimInstance -ClassName ($prefix + 'HvStats_HyperVHypervisorLogicalProcessor'))
-$virtual = @(Get-CimInstance -ClassName ($prefix + 'HvStats_HyperVHypervisorVirtualProcessor'))
-$nics = @(Get-CimInstance -ClassName ($prefix + 'NvspNicStats_HyperVVirtualNetworkAdapter'))
-$drives = @(Get-CimInstance -ClassName ($prefix + 'Counters_HyperVVirtualStorageDevice'))
+$times = @('Name', 'PercentTotalRunTime', 'Timestamp_PerfTime', 'Frequency_PerfTime')
+$traffic = @('Name', 'BytesReceivedPersec', 'BytesSentPersec')
+$transfers = @('Name', 'ReadBytesPersec', 'WriteBytesPersec', 'ReadOperationsPerSec', 'WriteOperationsPerSec')
+$logical = @(Get-CimInstance -ClassName ($prefix + 'HvStats_HyperVHypervisorLogicalProcessor') -Property $times)
+$virtual = @(Get-CimInstance -ClassName ($prefix + 'HvStats_HyperVHypervisorVirtualProcessor') -Property $times)
+$nics = @(Get-CimInstance -ClassName ($prefix + 'NvspNicStats_HyperVVirtualNetworkAdapter') -Property $traffic)
+$drives = @(Get-CimInstance -ClassName ($prefix + 'Counters_HyperVVirtualStorageDevice') -Property $transfers)
 $statistics = @(Get-CimInstance -Namespace root\StandardCimv2 -ClassName MSFT_NetAdapterStatisticsSettingData)
 $filter = 'HardwareInterface = TRUE'
 $hardware = @{}
@@ -289,10 +292,16 @@ foreach ($setting in @(Get-CimInstance -Namespace root\virtualization\v2 -ClassN
         vm_id = ([string]$setting.InstanceID -split '[:\\]')[1].ToLowerInvariant()
     }
 }
+$perfTime = 0.0
+$perfFrequency = 0.0
+if ($logical.Count) {
+    $perfTime = [double]$logical[0].Timestamp_PerfTime
+    $perfFrequency = [double]$logical[0].Frequency_PerfTime
+}
 @{
     ts = ([DateTime]::UtcNow - [DateTime]'1970-01-01').TotalSeconds
-    perf_time = [double]$logical[0].Timestamp_PerfTime
-    perf_frequency = [double]$logical[0].Frequency_PerfTime
+    perf_time = $perfTime
+    perf_frequency = $perfFrequency
     memory_total_kib = [int64]$os.TotalVisibleMemorySize
     memory_free_kib = [int64]$os.FreePhysicalMemory
     logical_processors = @($logical | Where-Object { $_.Name -ne '_Total' } | ForEach-Object { @{
