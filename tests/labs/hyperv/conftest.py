@@ -9,13 +9,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from ansible_collections.foresight.migration.tests.integration.conftest import collections, module, playbook
 from ansible_collections.foresight.migration.tests.labs.hyperv.authentication import Logins
 from ansible_collections.foresight.migration.tests.labs.hyperv.certificates import Authority
+from ansible_collections.foresight.migration.tests.labs.hyperv.lab import Lab, running_lab
 from ansible_collections.foresight.migration.tests.labs.hyperv.logins import PASSWORD, USER, ntlm_file
+from ansible_collections.foresight.migration.tests.labs.hyperv.model.site import Site
 from ansible_collections.foresight.migration.tests.labs.hyperv.server import WinrmServer, running
 from ansible_collections.foresight.migration.tests.labs.hyperv.shells import Program, Shells
 
+__all__ = ["collections", "module", "playbook"]
+
 Serve = Callable[..., WinrmServer]
+Start = Callable[..., Lab]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,3 +56,18 @@ def serve(users: Logins) -> Iterator[Serve]:
 
         yield start
         assert [crash for server in servers for crash in server.shells.crashes] == []
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """A function that starts a site and returns its lab; it ends with the test, and must not have crashed by then."""
+    labs: list[Lab] = []
+    with ExitStack() as stack:
+
+        def begin(site: Site, transport: str = "basic") -> Lab:
+            lab = stack.enter_context(running_lab(site, tmp_path / f"lab-{len(labs)}", transport))
+            labs.append(lab)
+            return lab
+
+        yield begin
+        assert [crash for lab in labs for crash in lab.crashes()] == []

@@ -57,7 +57,7 @@ _PLAYS: Mapping[str, _Play] = {
 NOISE = (
     b'#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><Obj S="progress" '
     b'RefId="0"><TN RefId="0"><T>System.Management.Automation.PSCustomObject</T></TN><MS><I64 N="SourceId">1</I64>'
-    b"</MS></Obj><S S=\"Error\">not an error of the script_x000D__x000A_</S></Objs>"
+    b'</MS></Obj><S S="Error">not an error of the script_x000D__x000A_</S></Objs>'
 )
 
 

@@ -109,6 +109,7 @@ class Shell:
     shell_id: str
     owner: str
     options: Mapping[str, str]
+    idle_timeout: str = ""
     commands: dict[str, Command] = field(default_factory=dict)
 
 
@@ -129,6 +130,11 @@ class Shells:
         """Return how many shells are open now."""
         with self._lock:
             return len(self._open)
+
+    def idle_timeouts(self) -> list[str]:
+        """Return after which idle time the host would end each shell that is open now, as its client asked."""
+        with self._lock:
+            return [shell.idle_timeout for shell in self._open.values()]
 
     def answer(self, message: bytes, identity: Identity) -> tuple[int, bytes]:
         """Answer one WS-Management message; returns the HTTP status and the envelope."""
@@ -168,7 +174,10 @@ class Shells:
         with self._lock:
             if sum(1 for shell in self._open.values() if shell.owner == identity.user) >= self.shells_per_user:
                 raise wsman.shell_quota(self.shells_per_user)
-            shell = Shell(str(uuid.uuid4()).upper(), identity.user, request.options)
+            idle = request.element("rsp:Shell/rsp:IdleTimeOut")
+            shell = Shell(
+                str(uuid.uuid4()).upper(), identity.user, request.options, "" if idle is None else idle.text or ""
+            )
             self._open[shell.shell_id] = shell
             self.opened += 1
         return (
