@@ -89,7 +89,10 @@ class Operations:
     def play(self, command: Command) -> int:
         """Answer one call."""
         _check_line(command)
-        call = json.loads(command.read_input().decode("ascii"))
+        received = command.read_input()
+        if command.terminated.is_set():
+            return 1
+        call = json.loads(received.decode("ascii"))
         operation, parameters = call["operation"], call["parameters"]
         script = SCRIPTS[operation]
         if call["script"] != script.text:

@@ -47,9 +47,8 @@ def no_credentials(language: str, source: str, destination: str) -> str:
         language,
         f"Virtual machine migration operation failed at migration source '{source}'. Failed to establish a connection "
         f"with host '{destination}': No credentials are available in the security package (0x8009030E).",
-        f"Fehler bei der Migration des virtuellen Computers am Quellhost '{source}'. Mit dem "
-        f"Host '{destination}' konnte keine Verbindung hergestellt werden: Im Sicherheitspaket sind keine Anmeldeinformationen verfügbar "
-        "(0x8009030E).",
+        f"Fehler am Quellhost '{source}': Mit dem Host '{destination}' konnte keine Verbindung hergestellt werden: Im "
+        "Sicherheitspaket sind keine Anmeldeinformationen verfügbar (0x8009030E).",
     )
 
 

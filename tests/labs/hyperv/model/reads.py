@@ -16,6 +16,11 @@ Answer = dict[str, Any]
 _SECOND_100NS = 10_000_000
 _PERF_FREQUENCY = 10_000_000.0
 _KIB_PER_MIB = 1024
+_REQUEST_BYTES = 65536
+#: States of a cluster's resource.
+_ONLINE, _OFFLINE = 2, 3
+#: What Windows writes for characters that a counter's instance cannot have.
+_INSTANCE = str.maketrans("()#/\\", "[]___")
 #: How far a time frame of Get-ClusterPerformanceHistory reaches back and how far apart its values are, in seconds
 #: (https://learn.microsoft.com/windows-server/storage/storage-spaces/performance-history).
 _FRAMES = {
@@ -37,6 +42,7 @@ def identify(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
         "os_version": host.os_version,
         "hyperv_module": host.hyperv_module,
         "cluster": site.cluster,
+        "performance_history": site.direct_storage,
         "node_names": [node.name for node in site.hosts.values()] if site.cluster else [],
         "ts": site.now(),
     }
@@ -59,10 +65,8 @@ def cluster(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
                 "vm_id": vm.vm_id,
                 "group": f"{vm.name} role",
                 "owner_node": node.name,
-                "state": 0,
+                "state": _ONLINE if vm.enabled_state == RUNNING else _OFFLINE,
                 "anti_affinity": list(vm.anti_affinity),
-                "preferred_owners": list(vm.preferred_owners),
-                "possible_owners": list(vm.possible_owners) or [one.name for one in site.hosts.values()],
             }
             for node, vm in clustered
         ],
@@ -142,7 +146,7 @@ def _adapter(host: Host, adapter: Adapter) -> Answer:
     switch = next((one for one in host.switches if one.name == adapter.switch_name), None)
     return {
         "id": adapter.adapter_id,
-        "switch_id": switch.switch_id if switch else "",
+        "switch_id": switch.switch_id if switch else None,
         "switch_name": switch.name if switch else "",
         "reserved_bits_s": adapter.reserved_bits_s,
         "limit_bits_s": adapter.limit_bits_s,
@@ -188,33 +192,33 @@ def counters(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
 def _processors(vm: Vm, now: float) -> Iterator[Answer]:
     used = vm.demand.used("cpu_cores", vm.arrived_ts, now) * _SECOND_100NS / vm.vcpus
     for number in range(vm.vcpus):
-        yield {"instance": f"{vm.name}:Hv VP {number}", "run_100ns": used}
+        yield {"instance": f"{vm.name.translate(_INSTANCE)}:Hv VP {number}", "run_100ns": used}
 
 
 def _nics(vm: Vm, now: float) -> Iterator[Answer]:
     moved = int(vm.demand.used("network_mib_s", vm.arrived_ts, now) * MIB / max(1, len(vm.adapters)))
     for adapter in vm.adapters:
-        name = f"{vm.name}_{adapter.name}_{vm.vm_id}--{adapter.adapter_id}"
+        name = f"{vm.name.translate(_INSTANCE)}_{adapter.name}_{vm.vm_id}--{adapter.adapter_id}"
         yield {"instance": name, "received_bytes": moved // 2, "sent_bytes": moved // 2}
 
 
 def _disks(vm: Vm, now: float) -> Iterator[Answer]:
     moved = int(vm.demand.used("disk_mib_s", vm.arrived_ts, now) * MIB / max(1, len(vm.disks)))
     for disk in vm.disks:
-        operations = moved // 131072
+        requests = moved // _REQUEST_BYTES // 2
         yield {
             "instance": disk.path.replace("\\", "-"),
             "read_bytes": moved // 2,
             "written_bytes": moved // 2,
-            "reads": operations,
-            "writes": operations,
+            "reads": requests,
+            "writes": requests,
         }
 
 
 def history(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
     """What Storage Spaces Direct has recorded of the host and its VMs; nothing elsewhere."""
     if not site.direct_storage:
-        return {"available": False, "rows": []}
+        raise failures.command_missing(host.language, "Get-ClusterPerformanceHistory")
     span_s, step_s = _FRAMES[parameters["time_frame"]]
     now = site.now()
     first = int((now - min(span_s, site.history_s)) // step_s) + 1
@@ -222,37 +226,36 @@ def history(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
     for ts in (number * step_s for number in range(first, int(now // step_s) + 1)):
         for series in parameters["host_series"]:
             rows.append(_row("host", host.name.upper(), series, ts, _host_value(host, series, ts)))
-        for vm in host.vms.values():
+        for vm in (host.vms[vm_id] for vm_id in parameters["vm_ids"] if vm_id in host.vms):
             for series in parameters["vm_series"]:
-                rows.append(_row("vm", vm.vm_id, series, ts, _vm_value(vm, series, ts)))
-    return {"available": True, "rows": [row for row in rows if row["value"] is not None]}
+                rows.append(_row("vm", vm.vm_id, series, ts, _vm_value(host, vm, series, ts)))
+    return {"rows": rows}
 
 
-def _row(kind: str, owner: str, series: str, ts: float, value: float | None) -> Answer:
+def _row(kind: str, owner: str, series: str, ts: float, value: float) -> Answer:
     return {"kind": kind, "id": owner, "series": series, "ts": ts, "value": value}
 
 
-def _vm_value(vm: Vm, series: str, ts: float) -> float | None:
-    network, disk = vm.demand.at("network_mib_s", ts) * MIB, vm.demand.at("disk_mib_s", ts) * MIB
+def _vm_value(host: Host, vm: Vm, series: str, ts: float) -> float:
+    """Return a value in Microsoft's unit of the series; its CPU is a share of the host's processors."""
+    disk = vm.demand.at("disk_mib_s", ts) * MIB
     return {
-        "VM.Cpu.Usage": 100 * vm.demand.at("cpu_cores", ts) / vm.vcpus,
-        "VM.Memory.Assigned": float(vm.assigned_mib * MIB),
-        "VM.Memory.Total": float(vm.memory_mib * MIB),
-        "VMNetworkAdapter.Bytes.Total": network,
-        "VMNetworkAdapter.Bandwidth.Total": 8 * network,
-        "VHD.Throughput.Total": disk,
-    }.get(series)
+        "vm.cpu.usage": 100 * vm.demand.at("cpu_cores", ts) / host.processors,
+        "vm.memory.assigned": float(vm.assigned_mib * MIB),
+        "vmnetworkadapter.bandwidth.total": 8 * vm.demand.at("network_mib_s", ts) * MIB,
+        "vhd.throughput.total": disk,
+        "vhd.iops.total": disk / _REQUEST_BYTES,
+    }[series.lower()]
 
 
-def _host_value(host: Host, series: str, ts: float) -> float | None:
+def _host_value(host: Host, series: str, ts: float) -> float:
     cores = host.own_cpu_cores + sum(vm.demand.at("cpu_cores", ts) for vm in host.vms.values())
     network = sum(vm.demand.at("network_mib_s", ts) for vm in host.vms.values()) * MIB
     return {
-        "ClusterNode.Cpu.Usage": 100 * cores / host.processors,
-        "ClusterNode.Memory.Usage": float((host.memory_mib - host.free_mib) * MIB),
-        "ClusterNode.Memory.Total": float(host.memory_mib * MIB),
-        "NetAdapter.Bandwidth.Total": 8 * network,
-    }.get(series)
+        "clusternode.cpu.usage": 100 * cores / host.processors,
+        "clusternode.memory.usage": float((host.memory_mib - host.free_mib) * MIB),
+        "netadapter.bandwidth.total": 8 * network,
+    }[series.lower()]
 
 
 def locate(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:

@@ -60,8 +60,6 @@ class Vm:
     disks: list[Disk] = field(default_factory=list)
     pinned: list[str] = field(default_factory=list)
     anti_affinity: list[str] = field(default_factory=list)
-    preferred_owners: list[str] = field(default_factory=list)
-    possible_owners: list[str] = field(default_factory=list)
     #: Since when it runs where it is: counters of a host begin when a VM arrives.
     arrived_ts: float = 0.0
 
@@ -69,8 +67,3 @@ class Vm:
     def assigned_mib(self) -> int:
         """Memory that it has of its host now."""
         return self.memory_mib if self.enabled_state == RUNNING else 0
-
-    @property
-    def cpu_cores(self) -> int:
-        """Most cores that it can use."""
-        return self.vcpus
