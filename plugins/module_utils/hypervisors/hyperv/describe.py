@@ -21,6 +21,16 @@ FULL_RESERVE = 100_000
 #: The first build that moves VMs with a part of a GPU live (Windows Server 2025).
 GPU_PARTITION_MOVES_FROM_BUILD = 26100
 
+#: Types of affinity rules (CLUS_AFFINITY_RULE_TYPE) that say something about hosts: by name, or by number where
+#: PowerShell shows that.
+_RULE_KINDS = {
+    "SameNode": "vm_affinity",
+    "2": "vm_affinity",
+    "DifferentFaultDomain": "vm_anti_affinity",
+    "3": "vm_anti_affinity",
+    "DifferentNode": "vm_anti_affinity",
+    "4": "vm_anti_affinity",
+}
 _NODE_UP, _NODE_PAUSED = 0, 2
 _DRAINING = 1
 _SHARE = re.compile(r"(?s)\\\\(?!\?|\.)[^\\]+\\[^\\]+")
@@ -177,18 +187,20 @@ def cluster_noun(answer: Mapping[str, Any], endpoint: str, host_keys: frozenset[
 
 
 def rules_of(answer: Mapping[str, Any], endpoint: str) -> tuple[Rule, ...]:
-    """Return the cluster's affinity rules, and its anti-affinity class names, which it only prefers to keep."""
+    """Return the cluster's affinity rules, and its anti-affinity class names, which it only prefers to keep.
+
+    A rule to stay in the same fault domain says nothing about hosts and is left out.
+    """
     uuid_of_group = {role["group"]: role["vm_id"] for role in answer["roles"]}
     rules = [
         Rule(
             endpoint=endpoint,
             name=rule["name"],
-            kind="vm_affinity" if rule["kind"].startswith("Same") else "vm_anti_affinity",
+            kind=_RULE_KINDS[rule["kind"]],
             vm_uuids=frozenset(uuid_of_group[group] for group in rule["groups"] if group in uuid_of_group),
-            mandatory=not rule["soft"],
         )
         for rule in answer["rules"]
-        if rule["enabled"]
+        if rule["enabled"] and rule["kind"] in _RULE_KINDS
     ]
     classes: dict[str, set[str]] = defaultdict(set)
     for role in answer["roles"]:

@@ -17,7 +17,7 @@ from ...clock import Clock
 from ...errors import ForesightError
 from ..parallel import answer_all
 from ..protocol import EndpointUnreachable, HypervisorFault, Whereabouts
-from .options import connections
+from .options import common_connection, connections
 from .runner import Runner
 from .scripts.reads import IDENTIFY, LOCATE
 from .scripts.script import Script
@@ -52,6 +52,7 @@ class Nodes:
         self.endpoint = endpoint
         self._clock = clock
         self._entries = connections(options)
+        self._common = common_connection(options)
         self._addresses = {
             host_id_of(name): str(address) for name, address in (options.get("winrm_node_addresses") or {}).items()
         }
@@ -86,7 +87,7 @@ class Nodes:
             host_id = host_id_of(name)
             if host_id not in nodes:
                 fqdn = f"{name}.{seen['domain']}" if seen["domain"] else name
-                connection = runner.connection.at(self._addresses.get(host_id, fqdn))
+                connection = self._common.at(self._addresses.get(host_id, fqdn))
                 nodes[host_id] = Node(host_id, name, fqdn, Runner(self.endpoint, connection))
         with self._lock:
             self._nodes, self.entry, self.cluster = nodes, entry.host_id, seen["cluster"]

@@ -76,14 +76,23 @@ def split_address(address: str, default_port: int) -> tuple[str, int]:
 def connections(options: Mapping[str, Any]) -> tuple[Connection, ...]:
     """Return the way to each of the endpoint's ``winrm_hosts``, in their order.
 
-    Raises `InvalidOption` for anything that cannot work or would send a secret in the clear.
+    Raises `InvalidOption` for none at all and for what `common_connection` refuses.
     """
     hosts = [str(host) for host in options.get("winrm_hosts") or ()]
     if not hosts:
         raise InvalidOption("endpoints.winrm_hosts", "a hyperv endpoint needs at least one host")
+    common = common_connection(options)
+    return tuple(common.at(host) for host in hosts)
+
+
+def common_connection(options: Mapping[str, Any]) -> Connection:
+    """Return what the ways to all of the endpoint's hosts have in common; its ``address`` is empty.
+
+    Raises `InvalidOption` for anything that cannot work or would send a secret in the clear.
+    """
     scheme, transport = str(options.get("winrm_scheme") or "https"), str(options.get("winrm_transport") or "ntlm")
     _check(options, scheme, transport)
-    common = Connection(
+    return Connection(
         address="",
         port=int(options.get("winrm_port") or DEFAULT_PORTS[scheme]),
         scheme=scheme,
@@ -97,7 +106,6 @@ def connections(options: Mapping[str, Any]) -> tuple[Connection, ...]:
         kerberos_delegation=bool(options.get("winrm_kerberos_delegation")),
         timeout_s=float(options.get("timeout_s") or 60.0),
     )
-    return tuple(common.at(host) for host in hosts)
 
 
 def _check(options: Mapping[str, Any], scheme: str, transport: str) -> None:

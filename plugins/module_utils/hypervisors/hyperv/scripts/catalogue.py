@@ -20,7 +20,7 @@ of preflight and settlement, `moves` those of migrations. Parameters and answers
     nodes: [{name, state: 0 up | 1 down | 2 paused | 3 joining, drain_status: 0 none | 1 draining | 2 done | 3 failed}],
     roles: [{vm_id, group, owner_node, state: 2 online | 3 offline | 4 failed, anti_affinity: [str]}],
     rules: [{name, kind: "SameNode" | "SameFaultDomain" | "DifferentNode" | "DifferentFaultDomain", enabled: bool,
-    soft: bool, groups: [str]}], volumes: [{name, path}]}
+    groups: [str]}], volumes: [{name, path}]}
 ``host`` (reads)
     {} -> {computer_name, fqdn, os_version, os_caption, logical_processors, cores, sockets, cpu_model, cpu_vendor,
     cpu_mhz, memory_bytes, memory_free_bytes, switches: [{id, name}], adapters: [{name, bits_per_s, up: bool}],

@@ -83,8 +83,7 @@ if (Get-Command -Name Get-ClusterAffinityRule -ErrorAction SilentlyContinue) {
     $rules = @(Get-ClusterAffinityRule | ForEach-Object { @{
         name = [string]$_.Name
         kind = [string]$_.RuleType
-        enabled = [bool]$_.Enabled
-        soft = [bool]$_.SoftAntiAffinity
+        enabled = [bool][int]$_.Enabled
         groups = @($_.Groups | Where-Object { $_ } | ForEach-Object { [string]$_ })
     } })
 }
