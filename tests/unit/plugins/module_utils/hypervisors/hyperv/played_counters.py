@@ -13,7 +13,10 @@ DISK = "C:\\ClusterStorage\\Volume1\\web 01.vhdx"
 
 
 def counters(at_s: float, name: str = "web 01", **changes: Any) -> dict[str, Any]:
-    """Return an answer of ``counters`` at a time: a host of four processors that is half busy, with one VM on 1.5 cores, 80 Mbit/s, 3 MiB/s and 20 requests/s."""
+    """Return an answer of ``counters`` at a time.
+
+    The host's four processors are half busy; its one VM uses 1.5 cores, 80 Mbit/s, 3 MiB/s and 20 requests/s.
+    """
     return {
         "ts": 0.0,
         "perf_time": at_s * 1e7,
@@ -46,5 +49,3 @@ def counters(at_s: float, name: str = "web 01", **changes: Any) -> dict[str, Any
         "disks": [{"path": DISK, "vm_id": VM}],
         **changes,
     }
-
-

@@ -14,8 +14,13 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hy
     frames,
     read_history,
 )
-from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import VM, counters
-from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_hosts import PlayedHosts
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import (
+    VM,
+    counters,
+)
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_hosts import (
+    PlayedHosts,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -23,8 +23,13 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
     EndpointUnreachable,
     Inventory,
 )
-from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import VM, counters
-from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_hosts import PlayedHosts
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import (
+    VM,
+    counters,
+)
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_hosts import (
+    PlayedHosts,
+)
 
 OTHER = "7f9619ff-8b86-d011-b42d-00c04fc964ff"
 VOLUME = "C:\\ClusterStorage\\Volume1"
@@ -250,11 +255,11 @@ class PlayedCluster(PlayedHosts):
         return Node
 
 
-def inventory(hv2: Any = None, **changes: Any) -> Inventory:
+def inventory(hv2: Any = None, on_hv1: tuple[Any, ...] = (), **changes: Any) -> Inventory:
     readings = iter(range(100, 200, 5))
     common = {"counters": lambda _sent: counters(next(readings))}
     answers = {
-        "hv1": {**common, "cluster": cluster_answer(**changes), "host": host_answer("HV1"), "vms": {"vms": []}},
+        "hv1": {**common, "cluster": cluster_answer(**changes), "host": host_answer("HV1"), "vms": {"vms": on_hv1}},
         "hv2": {**common, "host": hv2 or host_answer("HV2"), "vms": {"vms": [vm_row()]}},
         "hv3": {},
     }
@@ -283,7 +288,10 @@ def test_a_node_that_does_not_answer_is_disconnected_and_warned_of() -> None:
     assert "no answer from HV2" in warning
 
 
-def test_a_copy_of_a_vm_on_another_node_does_not_count() -> None:
-    found = inventory()
+@pytest.mark.parametrize("copy_state", [2, 3])
+def test_a_copy_of_a_vm_on_another_node_does_not_count(copy_state: int) -> None:
+    found = inventory(on_hv1=(vm_row(enabled_state=copy_state),))
     (vm,) = found.vms
     assert vm.host_key == "lab/hv2"
+    (warning,) = found.warnings
+    assert VM in warning

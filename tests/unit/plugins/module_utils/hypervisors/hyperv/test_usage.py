@@ -15,9 +15,14 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hy
     usage_between,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import HypervisorFault
-from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import TWIN, VM, counters
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import (
+    TWIN,
+    VM,
+    counters,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+
 
 def used(before: dict[str, Any], after: dict[str, Any]) -> Any:
     return usage_between(counters_of(before, 1000.0), counters_of(after, 1010.0))
