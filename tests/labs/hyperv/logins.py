@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 USER = "lab-admin"
-PASSWORD = "s3cret-{{x}}"
+PASSWORD = "s3cret 'lab' <more> $(x)"
 
 
 def ntlm_file(folder: Path) -> Path:
