@@ -139,7 +139,10 @@ options:
         type: bool
         default: false
       shared_storage:
-        description: For V(libvirt), folders that are the same on all hosts, such as a mounted NFS export.
+        description:
+          - For V(libvirt), folders that are the same on all hosts, such as a mounted NFS export.
+          - For V(hyperv), SMB shares that the endpoint's hosts reach beside those that their VMs are seen to use,
+            such as V(\\\\files.example.com\\vms).
         type: list
         elements: str
         default: []

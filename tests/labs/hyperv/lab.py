@@ -22,6 +22,8 @@ from ansible_collections.foresight.migration.tests.labs.hyperv.shells import She
 
 #: How long a call may take in tests; the trouble of a test shows within it.
 TIMEOUT_S = 20.0
+#: The file server's share with the disks of lone hosts' VMs.
+SHARE = "\\\\files.lab.test\\vms"
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Lab:
             "winrm_scheme": "http" if self.transport == "ntlm over http" else "https",
             "winrm_transport": self.transport.partition(" ")[0],
             "winrm_ca_path": str(self.authority.certificate),
+            "shared_storage": [SHARE],
             "timeout_s": TIMEOUT_S,
         }
         if self.client is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from ansible_collections.foresight.migration.tests.labs.hyperv.lab import SHARE
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.demand import Demand, steady
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.hosts import Host, Switch
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.site import Site
@@ -23,7 +24,6 @@ HOSTILE_NAMES = (
     "x" * 100,
 )
 CSV = "C:\\ClusterStorage\\Volume1"
-SHARE = "\\\\files.lab.test\\vms"
 
 
 def vm_id(name: str) -> str:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,9 +80,10 @@ def read_inventory(nodes: Nodes, meter: Meter, clock: Clock, options: Mapping[st
         if seen.problem is not None
     ]
     vms = [vm for host_id, seen in answers.items() for vm in _vms(hosts[host_id], seen, membership)]
+    declared = tuple(options.get("shared_storage") or ())
     keys = frozenset(host.key for host in hosts.values())
     return Inventory(
-        hosts=tuple(hosts.values()),
+        hosts=tuple(replace(host, storages=_storages(host, vms, membership, declared)) for host in hosts.values()),
         vms=without_doubles(vms, membership, warnings),
         rules=rules_of(answer, nodes.endpoint) if answer is not None else (),
         clusters=(cluster_noun(answer, nodes.endpoint, keys),) if answer is not None else (),
@@ -133,10 +134,19 @@ def _host(
     if seen is None or seen.facts is None:
         return unread_host(nodes.endpoint, host_id, nodes.node(host_id).fqdn, nodes.cluster)
     host = host_noun(seen.facts, nodes.endpoint, host_id, nodes.cluster, membership.state(host_id), options)
-    host = replace(host, storages=membership.volumes)
     if seen.usage is None or "cpu" not in seen.usage.host:
         return host
     return replace(host, used=as_resources(seen.usage.host))
+
+
+def _storages(host: Host, vms: Sequence[Vm], membership: Membership, declared: Sequence[str]) -> tuple[str, ...]:
+    """Return what the host reaches, as far as it can be seen: the cluster's volumes, what its own VMs use, every share
+    that a VM of this endpoint uses, and the shares that the endpoint's options declare.
+
+    No question to a host tells which shares its account may use; the check before a move tries it.
+    """
+    used = {storage for vm in vms for storage in vm.storages if vm.host_key == host.key or storage.startswith("\\\\")}
+    return tuple(sorted(used | set(membership.volumes) | set(declared)))
 
 
 def _vms(host: Host, seen: HostAnswers, membership: Membership) -> list[Vm]:
