@@ -151,6 +151,16 @@ options:
         type: str
         choices: [allocated, locked, hugepages]
         default: allocated
+      limit_residents:
+        description:
+          - For V(libvirt), the resources that a hard reservation may hold on this host by limiting the VMs that run
+            there, until it is settled or released. None is limited below what it is forecast to need or was promised
+            itself, and limits that somebody else set stay.
+          - What is not listed, or cannot be held so without harm, is held by the ledger alone.
+        type: list
+        elements: str
+        choices: [network, disk]
+        default: []
       network_mbit_s:
         description: For V(libvirt), what the host's network can carry for its VMs, where libvirt does not know it.
         type: float

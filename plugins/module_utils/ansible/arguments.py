@@ -42,6 +42,7 @@ ENDPOINT: dict[str, Any] = {
     "migration_tls": {"type": "bool", "default": False},
     "shared_storage": {"type": "list", "elements": "str", "default": []},
     "hold_backing": {"type": "str", "choices": ["allocated", "locked", "hugepages"], "default": "allocated"},
+    "limit_residents": {"type": "list", "elements": "str", "choices": ["network", "disk"], "default": []},
     "network_mbit_s": {"type": "float"},
     "disk_mib_s": {"type": "float"},
     "migration_link_mbit_s": {"type": "float"},

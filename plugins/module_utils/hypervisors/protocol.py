@@ -118,6 +118,7 @@ class Hold:
     """Capacity to be held (or found held) on a host for a VM that is to come.
 
     ``enforced_by`` says per resource ``hypervisor`` or ``ledger``; ``tokens`` is what the driver needs to find it.
+    ``floors`` is what VMs that run there need themselves, by uuid, as far as that is known: no hold takes it from them.
     """
 
     reservation_id: str
@@ -127,10 +128,11 @@ class Hold:
     tier: str
     enforced_by: Mapping[str, str] = field(default_factory=dict)
     tokens: Mapping[str, Any] = field(default_factory=dict)
+    floors: Mapping[str, Resources] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, reservation: Reservation) -> Hold:
-        """Return the hold that stands for ``reservation`` on its host."""
+    def of(cls, reservation: Reservation, floors: Mapping[str, Resources] | None = None) -> Hold:
+        """Return the hold that stands for ``reservation`` on its host, where others need ``floors``."""
         return cls(
             reservation_id=reservation.reservation_id,
             host_id=reservation.host_key.partition("/")[2],
@@ -139,6 +141,7 @@ class Hold:
             tier=reservation.tier,
             enforced_by=reservation.enforced_by,
             tokens=reservation.tokens,
+            floors=floors or {},
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ForesightError
 from ..estate.reservation import Reservation
-from ..estate.resources import RESOURCES
+from ..estate.resources import RESOURCES, Resources
 from ..hypervisors.protocol import Driver, Hold, HoldRefused
 from ..reservations.claims import ClaimRequest, ClaimResult
 from ..reservations.host_calendar import HostRoom
@@ -36,15 +36,22 @@ def host_id_of(reservation: Reservation) -> str:
     return reservation.host_key.partition("/")[2]
 
 
-def enforce(driver: Driver, ledger: Ledger, reservation: Reservation, now_ts: float) -> Reservation:
+def enforce(
+    driver: Driver,
+    ledger: Ledger,
+    reservation: Reservation,
+    now_ts: float,
+    floors: Mapping[str, Resources] | None = None,
+) -> Reservation:
     """Have the hypervisor hold the reservation, note it, and return the reservation as noted.
 
+    ``floors`` is what the VMs on the host need themselves, by uuid, as far as it is known.
     When it is changed by others meanwhile, the hold is placed again for what it then says. Raises what
     `Driver.place_hold` raises, `GenerationConflict` past the bound, and `ReservationNotActive` when it has ended
     meanwhile, with the hold removed.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        placed = driver.place_hold(Hold.of(reservation))
+        placed = driver.place_hold(Hold.of(reservation, floors))
         try:
             return ledger.record_enforcement(
                 reservation.reservation_id,
@@ -64,16 +71,22 @@ def enforce(driver: Driver, ledger: Ledger, reservation: Reservation, now_ts: fl
 
 
 def enforce_claim(
-    driver: Driver, ledger: Ledger, claim: ClaimResult, request: ClaimRequest, room: HostRoom, now_ts: float
+    driver: Driver,
+    ledger: Ledger,
+    claim: ClaimResult,
+    request: ClaimRequest,
+    room: HostRoom,
+    now_ts: float,
+    floors: Mapping[str, Resources] | None = None,
 ) -> tuple[Reservation, tuple[str, ...]]:
-    """Enforce what was just claimed; returns the reservation and warnings.
+    """Enforce what was just claimed; returns the reservation and warnings. ``floors`` as for `enforce`.
 
     When the hypervisor does not hold a hard claim, the claim is taken back (a changed one to what it was, unless that
     was never enforced either) and the error raised with ``details['rolled_back']``. A soft claim stays, enforced by
     the ledger alone.
     """
     try:
-        return enforce(driver, ledger, claim.reservation, now_ts), ()
+        return enforce(driver, ledger, claim.reservation, now_ts, floors), ()
     except HoldRefused as refusal:
         if request.tier == "soft":
             noted = ledger.record_enforcement(claim.reservation.reservation_id, LEDGER_ONLY, {}, now_ts)

@@ -70,6 +70,21 @@ class Outlook:
             soft_overcommit=soft_overcommit,
         )
 
+    def floors(self, level: float) -> dict[str, Resources]:
+        """Return what residents need themselves, by uuid: the ``level`` quantile, over the scenarios, of their peaks.
+
+        Residents of which some resource has no forecast are left out.
+        """
+        missing = {key.entity_id for key in self._missing()}
+        found = {}
+        for vm in self.residents:
+            if vm.uuid not in missing:
+                peaks = self.scenarios.totals([(key,) for key in demand_keys(vm)]).max(axis=2)
+                found[vm.uuid] = Resources(
+                    *(float(need) for need in np.quantile(peaks, level, axis=0, method="higher"))
+                )
+        return found
+
     def own(self) -> OwnLoad:
         """Return what the host uses besides its VMs."""
         return own_load(self.host, self.estate.vms_by_host.get(self.host.key, ()), self.scenarios)

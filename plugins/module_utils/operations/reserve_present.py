@@ -74,7 +74,7 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
         if context.check_mode:
             return _outcome(case, claim, _foreseen(driver, claim.reservation), ())
         warnings = _clear_expired(driver, claim.expired)
-        reservation, more = _enforced(driver, ledger, claim, case, now_ts)
+        reservation, more = _enforced(driver, ledger, claim, case, known.floors(request.level), now_ts)
         return _outcome(case, claim, reservation, (*warnings, *more))
 
 
@@ -172,12 +172,12 @@ def _amount(request: ReserveRequest, vm: Vm, peaks: Peaks) -> tuple[Resources, t
 
 
 def _enforced(
-    driver: Driver, ledger: Ledger, claim: ClaimResult, case: _Case, now_ts: float
+    driver: Driver, ledger: Ledger, claim: ClaimResult, case: _Case, floors: Mapping[str, Resources], now_ts: float
 ) -> tuple[Reservation, tuple[str, ...]]:
     # A reservation without a note of who enforces it is one whose maker died in between.
     if claim.action in ("unchanged", "renewed") and claim.reservation.enforced_by:
         return claim.reservation, ()
-    return enforce_claim(driver, ledger, claim, case.claim, case.room, now_ts)
+    return enforce_claim(driver, ledger, claim, case.claim, case.room, now_ts, floors)
 
 
 def _clear_expired(driver: Driver, expired: tuple[Reservation, ...]) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ HYPERVISOR = (
     "busybox-static",
     "lxcfs",
 )
+#: Unpacked apart from those, for the tests that reach hosts by ssh.
+SSH_SERVER = ("openssh-server", "libwrap0")
 #: In the tree that is laid over /usr these must hide the machine's own, for drivers and firmware of two versions do
 #: not mix.
 OPAQUE = ("usr/lib/x86_64-linux-gnu/libvirt", "usr/lib/x86_64-linux-gnu/qemu", "usr/share/qemu")
@@ -204,6 +206,28 @@ def _apt_environment(cache: Path) -> dict[str, str]:
         'APT::Sandbox::User "root";\n'
     )
     return {"APT_CONFIG": str(cache / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def ssh_server() -> Path:
+    """Return the folder with Debian's ssh server, fetched and unpacked where it is not there yet.
+
+    Raises `LabUnavailable` when it cannot be had.
+    """
+    cache = cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    tree = cache / "ssh"
+    with _locked(cache / "lock"):
+        if not (tree / "complete").exists():
+            shutil.rmtree(tree, ignore_errors=True)
+            (tree / "archives").mkdir(parents=True)
+            environment = _apt_environment(cache)
+            run("apt-get", "-qq", "update", timeout=FETCH_TIMEOUT_S, env=environment)
+            run("apt-get", "-qq", "download", *SSH_SERVER, timeout=FETCH_TIMEOUT_S, env=environment,
+                cwd=tree / "archives")  # fmt: skip
+            for package in (tree / "archives").glob("*.deb"):
+                run("dpkg-deb", "-x", package, tree, timeout=FETCH_TIMEOUT_S)
+            (tree / "complete").touch()
+    return tree
 
 
 def _kernel_package(environment: dict[str, str]) -> str:

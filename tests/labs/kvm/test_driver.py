@@ -120,7 +120,7 @@ def test_a_hard_hold_takes_the_memory_for_real_and_says_what_it_enforces(site: S
     used_before = destination.observe_host(site.lab.hosts[1].uuid).memory_mib
     placed = destination.place_hold(hard_hold(site, "r-1", 600))
     assert free_before - connection.getMemoryStats(-1)["free"] // 1024 >= 600
-    assert placed.enforced_by == {"cpu": "ledger", "memory": "hypervisor", "network": "ledger", "disk": "ledger"}
+    assert placed.enforced_by == {"cpu": "hypervisor", "memory": "hypervisor", "network": "ledger", "disk": "ledger"}
     # placeholders are neither VMs nor use: the ledger counts them already
     assert destination.inventory().vms == ()
     time.sleep(0.6)

@@ -33,8 +33,8 @@ URI_PARAMETERS = ("keyfile", "known_hosts", "known_hosts_verify", "pkipath")
 def connection_uri(options: Mapping[str, Any]) -> str:
     """Return the URI to open: the endpoint's ``uri`` with its key, host-key and PKI options as parameters.
 
-    Transports that run ssh never prompt. Raises `InvalidOption` for a URI without a driver, with a password, or with
-    a parameter that an option gives too.
+    Transports that run ssh never prompt. Raises `InvalidOption` for a URI without a driver, with a password, with
+    a parameter that an option gives too, or with an option that its transport does not know.
     """
     uri = str(options.get("uri") or "")
     parts = urlsplit(uri)
@@ -53,10 +53,22 @@ def connection_uri(options: Mapping[str, Any]) -> str:
                 raise InvalidOption(f"endpoints.{name}", "is given twice, here and in the URI")
             parameters[name] = str(options[name])
     if parts.scheme.endswith("+ssh"):
+        _check_ssh_client(options)
         parameters.setdefault("no_tty", "1")
     query = urlencode(parameters, quote_via=quote, safe="/")
     # put together by hand: urlunsplit drops the empty authority of qemu:///system, which libvirt needs
     return f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
+
+
+def _check_ssh_client(options: Mapping[str, Any]) -> None:
+    """Refuse what libvirt passes to its ssh libraries only: the ssh client would trust hosts by its own files."""
+    for name in ("known_hosts", "known_hosts_verify"):
+        if options.get(name):
+            raise InvalidOption(
+                f"endpoints.{name}",
+                "has no effect on the transport ssh",
+                advice="Use qemu+libssh, or have the user's own ssh files know the host's key.",
+            )
 
 
 class Connection:

@@ -69,7 +69,7 @@ class LibvirtDriver(Driver):
         super().__init__(name, options)
         self._connection = Connection(name, options)
         self._settings = MigrationSettings.of(options, self._connection.uri)
-        self._holds = Holds(self._connection, options)
+        self._holds = Holds(self._connection, options, lambda: self._host_id)
         self._migrations = Migrations(self._connection, lambda: self._host_id, self.clock)
         self._host_id = ""
         self._counters: Counters | None = None
@@ -95,7 +95,7 @@ class LibvirtDriver(Driver):
             downtime_limit=True,
             dirty_rate=not self.options.get("readonly"),
             storage_copy=not self._settings.tunnelled,
-            enforces=frozenset({"memory"}),
+            enforces=self._holds.resources,
         )
 
     def inventory(self) -> Inventory:
@@ -199,17 +199,17 @@ class LibvirtDriver(Driver):
         return self._connection.ask(check, "check the VM against this host")
 
     def place_hold(self, hold: Hold) -> Hold:
-        """Hold the memory of a hard hold by placeholders; see `holds`."""
+        """Hold a hard hold's memory by placeholders, and the rest by restraining the host's VMs; see `holds`."""
         if hold.host_id != self._host_id:
             raise HypervisorFault(f"Endpoint {self.name!r} is host {self._host_id}, not {hold.host_id}")
         return self._holds.place(hold)
 
     def release_hold(self, reservation_id: str, tokens: Mapping[str, Any]) -> bool:
-        """Remove the placeholders of the reservation."""
+        """Remove the reservation's placeholders, and give the host's VMs back what they had."""
         return self._holds.release(reservation_id)
 
     def list_holds(self) -> tuple[Hold, ...]:
-        """Return the holds with placeholders on this host."""
+        """Return the holds on this host, and what is left of some in restrained VMs."""
         return self._holds.all()
 
     def give_way(self, reservation_id: str, arrived_mib: float) -> None:
@@ -217,10 +217,12 @@ class LibvirtDriver(Driver):
         self._holds.give_way(reservation_id, arrived_mib)
 
     def settle_hold(self, hold: Hold) -> Mapping[str, str]:
-        """Remove the placeholders and give the VM what the platform can guarantee it."""
-        self._holds.release(hold.reservation_id)
+        """Remove the hold and give the VM what the platform can guarantee it."""
+        others = self._holds.settle(hold)
         self._migrations.forget(hold.vm_uuid)
-        return give_guarantee(self._connection, hold)
+        guaranteed = give_guarantee(self._connection, hold, others)
+        self._holds.restrain_again()
+        return guaranteed
 
     def measure_dirty_rate(self, vm_uuid: str, seconds: float) -> DirtyRate | None:
         """Let QEMU measure how fast the VM writes to its memory."""

@@ -23,9 +23,16 @@ else:
     libvirt = library("libvirt", "libvirt-python")
 
 #: What libvirt and the ssh client say when they do not trust the other side. libvirt has no code of its own for it.
-_UNTRUSTED = ("certificate", "host key verification failed", "host key for server", "tls handshake")
-#: What the ssh client says when it was refused.
-_REFUSED = ("permission denied (", "too many authentication failures", "access denied")
+_UNTRUSTED = ("certificate", "host key verification", "host key for server", "tls handshake")
+#: What the ssh client and libssh say when they were refused, and libvirt when a TLS server hangs up on the client's
+#: certificate.
+_REFUSED = (
+    "permission denied (",
+    "too many authentication failures",
+    "access denied",
+    "private key",
+    "unable to read tls confirmation",
+)
 
 
 def is_code(error: libvirt.libvirtError, *names: str) -> bool:
@@ -52,7 +59,8 @@ def connect_fault(error: libvirt.libvirtError, endpoint: str, uri: str) -> Fores
     if is_code(error, "AUTH_FAILED", "AUTH_CANCELLED", "AUTH_UNAVAILABLE") or any(p in lowered for p in _REFUSED):
         return LoginRefused(
             f"Endpoint {endpoint!r}: {uri} refused the login: {text}",
-            advice="Check sasl_username, sasl_password, keyfile, and the polkit rule for that user on the host.",
+            advice="Check sasl_username, sasl_password, keyfile, the client's certificate in pkipath, and the host's "
+            "polkit rule for that user.",
             details=details,
         )
     if is_code(error, "NO_SUPPORT", "NO_CONNECT", "CONFIG_UNSUPPORTED", "INVALID_ARG"):

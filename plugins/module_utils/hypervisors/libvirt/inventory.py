@@ -67,7 +67,7 @@ def read_host_facts(raw: libvirt.virConnect) -> HostFacts:
         capabilities=capabilities,
         pools=read_pools(raw, warnings),
         networks=read_networks(raw, warnings),
-        link_mbit_s=_fastest_link(raw, warnings),
+        link_mbit_s=fastest_link_mbit_s(raw, warnings),
         warnings=tuple(warnings),
     )
 
@@ -166,7 +166,7 @@ def read_networks(raw: libvirt.virConnect, warnings: list[str]) -> tuple[str, ..
     return tuple(sorted(names - {"lo"}))
 
 
-def _fastest_link(raw: libvirt.virConnect, warnings: list[str]) -> float | None:
+def fastest_link_mbit_s(raw: libvirt.virConnect, warnings: list[str]) -> float | None:
     """Return the speed of the host's fastest network interface that is up, in Mbit/s."""
     try:
         devices = raw.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)

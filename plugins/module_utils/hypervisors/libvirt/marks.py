@@ -9,7 +9,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ...estate.resources import FIELD_OF, RESOURCES, Resources
 from ...libraries import library
+from ..protocol import Hold
 from .faults import is_code
 from .xml import parse, serialise
 
@@ -26,6 +28,8 @@ HOLD = "urn:foresight:migration:hold:1"
 MOVE = "urn:foresight:migration:move:1"
 #: On a VM that has arrived: the guarantee it was given.
 GUARANTEE = "urn:foresight:migration:guarantee:1"
+#: On a VM that is restrained so that what is held beside it stays free: for which holds, and what it had before.
+RESTRAINT = "urn:foresight:migration:restraint:1"
 
 _PLACEHOLDER_NAME = "foresight-hold-"
 _PLACEHOLDERS = uuids.uuid5(uuids.NAMESPACE_URL, HOLD)
@@ -57,10 +61,17 @@ def scope(domain: libvirt.virDomain) -> int:
     return live | libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else live
 
 
-def write_mark(domain: libvirt.virDomain, namespace: str, values: Mapping[str, str]) -> None:
-    """Put a mark on a running domain, in place of the one it has in that namespace."""
+def write_mark(
+    domain: libvirt.virDomain, namespace: str, values: Mapping[str, str], *, live_only: bool = False
+) -> None:
+    """Put a mark on a running domain, in place of the one it has in that namespace.
+
+    ``live_only`` leaves its definition alone, for what is to be forgotten when the domain is started anew.
+    """
     text = serialise(ET.Element("mark", dict(values)))
-    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, PREFIX, namespace, scope(domain))
+    domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, PREFIX, namespace, _flags(domain, live_only=live_only)
+    )
 
 
 def read_mark(domain: libvirt.virDomain, namespace: str) -> dict[str, str] | None:
@@ -74,6 +85,39 @@ def read_mark(domain: libvirt.virDomain, namespace: str) -> dict[str, str] | Non
     return dict(parse(text).attrib)
 
 
-def remove_mark(domain: libvirt.virDomain, namespace: str) -> None:
+def remove_mark(domain: libvirt.virDomain, namespace: str, *, live_only: bool = False) -> None:
     """Take a mark off a running domain; does nothing when there is none."""
-    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, PREFIX, namespace, scope(domain))
+    domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, PREFIX, namespace, _flags(domain, live_only=live_only)
+    )
+
+
+def _flags(domain: libvirt.virDomain, *, live_only: bool) -> int:
+    return libvirt.VIR_DOMAIN_AFFECT_LIVE if live_only else scope(domain)
+
+
+def mark_of(hold: Hold) -> dict[str, str]:
+    """Return a hold as a mark's values, with what of it the hypervisor enforces."""
+    return {
+        "reservation": hold.reservation_id,
+        "vm": hold.vm_uuid,
+        "host": hold.host_id,
+        "tier": hold.tier,
+        "enforced": " ".join(name for name in RESOURCES if hold.enforced_by.get(name) == "hypervisor"),
+        "arriving_shares": str(hold.tokens.get("arriving_shares", 0)),
+        **{name: repr(value) for name, value in hold.amount.as_dict().items()},
+    }
+
+
+def hold_of(mark: Mapping[str, str]) -> Hold:
+    """Return the hold that a mark made by `mark_of` tells of."""
+    enforced = mark.get("enforced", "").split()
+    return Hold(
+        reservation_id=mark["reservation"],
+        host_id=mark["host"],
+        vm_uuid=mark["vm"],
+        amount=Resources.from_dict({name: mark[name] for name in FIELD_OF.values()}),
+        tier=mark["tier"],
+        enforced_by={name: "hypervisor" if name in enforced else "ledger" for name in RESOURCES},
+        tokens={"arriving_shares": int(mark.get("arriving_shares", "0"))},
+    )

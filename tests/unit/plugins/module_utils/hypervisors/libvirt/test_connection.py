@@ -64,6 +64,8 @@ def test_whatever_a_path_holds_it_stays_one_parameter(path: str) -> None:
         {"uri": "kvm1.example.com"},
         {"uri": "qemu+tcp://user:secret@host/system"},
         {"uri": "qemu+ssh://host/system?keyfile=/a", "keyfile": "/b"},
+        {"uri": "qemu+ssh://host/system", "known_hosts": "/kh"},
+        {"uri": "qemu+ssh://host/system", "known_hosts_verify": "ignore"},
     ],
 )
 def test_a_uri_that_cannot_be_meant_is_refused_without_quoting_a_password(options: dict[str, str]) -> None:
@@ -129,6 +131,11 @@ def error(code: int, text: str) -> libvirt.libvirtError:
         ("SYSTEM_ERROR", "Cannot recv data: root@h: Permission denied (publickey).", LoginRefused),
         ("AUTH_FAILED", "authentication failed: Failed to start SASL negotiation", LoginRefused),
         ("AUTH_CANCELLED", "authentication cancelled", LoginRefused),
+        ("SYSTEM_ERROR", "Unable to read TLS confirmation: Input/output error", LoginRefused),
+        ("AUTH_FAILED", "authentication failed: Failed to verify peer's certificate", UntrustedCertificate),
+        ("LIBSSH", "libssh transport error: no suitable callback for host key verification", UntrustedCertificate),
+        ("AUTH_FAILED", "authentication failed: error while reading private key '/k'", LoginRefused),
+        ("SSH", "SSH transport error: failed to retrieve private key passphrase: callback has failed", LoginRefused),
         ("NO_CONNECT", "no connection driver available for foo:///", UnsupportedVersion),
     ],
 )

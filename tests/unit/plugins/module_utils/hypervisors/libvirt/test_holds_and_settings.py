@@ -11,16 +11,17 @@ from ansible_collections.foresight.migration.plugins.module_utils.errors import 
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.connection import Connection
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.guarantee import needed_shares
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.holds import (
-    MAX_PARTS,
-    Holds,
-    part_sizes,
-    placeholder,
-)
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.holds import Holds
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.marks import (
     HOLD,
     is_placeholder,
     placeholder_uuid,
+)
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.placeholder import (
+    MAX_PARTS,
+    huge_page_kib,
+    part_sizes,
+    placeholder,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.settings import (
     MigrationSettings,
@@ -42,6 +43,20 @@ def test_placeholders_hold_all_that_is_asked_and_hardly_more(memory_mib: float) 
     assert 1 <= len(sizes) <= MAX_PARTS
     assert memory_mib <= sum(sizes) < memory_mib + 2 * len(sizes)
     assert all(size % 2 == 0 for size in sizes)
+
+
+def test_parts_on_huge_pages_are_made_of_whole_ones() -> None:
+    assert part_sizes(1500, page_mib=1024) == (2048,)
+    assert part_sizes(4000, page_mib=1024) == (2048, 2048, 2048)
+
+
+def test_the_huge_pages_taken_are_those_of_which_most_is_free() -> None:
+    pages = "".join(f"<pages unit='KiB' size='{size}'/>" for size in (4, 2048, 1048576))
+    capabilities = ET.fromstring(f"<capabilities><host><cpu>{pages}</cpu></host></capabilities>")
+    assert huge_page_kib(capabilities, {2048: 1000, 1048576: 1}) == 2048
+    assert huge_page_kib(capabilities, {2048: 100, 1048576: 4}) == 1048576
+    assert huge_page_kib(capabilities, {}) == 2048
+    assert huge_page_kib(CAPABILITIES, {}) is None
 
 
 def test_nothing_asked_is_nothing_held() -> None:
@@ -73,7 +88,7 @@ CAPABILITIES = ET.fromstring(
 @pytest.mark.parametrize("backing", ["allocated", "locked", "hugepages"])
 def test_a_placeholder_is_memory_that_is_taken_at_once_and_says_for_whom(backing: str) -> None:
     hold = Hold("r'\"<&>", "host", "vm", Resources(1.5, 512.0, 3.0, 4.0), "hard")
-    root = placeholder(CAPABILITIES, hold, 1, 256, backing)
+    root = placeholder(CAPABILITIES, hold, 1, 256, backing, 2048)
     assert root.get("type") == "qemu"
     assert root.findtext("memory") == "256"
     uuid = root.findtext("uuid") or ""
@@ -94,7 +109,7 @@ def test_a_guest_that_only_looks_like_a_placeholder_is_none() -> None:
 
 def test_unknown_backings_and_modes_are_refused() -> None:
     with pytest.raises(InvalidOption):
-        Holds(Connection("kvm1", {"uri": "test:///default"}), {"hold_backing": "swap"})
+        Holds(Connection("kvm1", {"uri": "test:///default"}), {"hold_backing": "swap"}, lambda: "")
     with pytest.raises(InvalidOption):
         MigrationSettings.of({"migration_mode": "cold"}, "qemu:///system")
     with pytest.raises(InvalidOption):

@@ -1,0 +1,334 @@
+# Copyright (c) 2026 the foresight.migration contributors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What holds take of a real host besides memory, what they leave to its VMs, and that all of it is given back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import libvirt
+import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.marks import GUARANTEE, RESTRAINT
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold, HoldRefused
+
+from .conftest import Site, endpoint_options
+from .guests import GuestSpec
+from .lab import LabHost
+from .packages import LabUnavailable
+
+pytestmark = pytest.mark.lab
+
+#: The lab's second host, on which capacity is held.
+HELD = 1
+LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+ARRIVING = GuestSpec(1)
+
+
+def hold(site: Site, cores: float, *, disk_mib_s: float = 0.0, network_mbit_s: float = 0.0, name: str = "r-1",
+         floors: Mapping[str, Resources] | None = None, host: int = HELD) -> Hold:  # fmt: skip
+    amount = Resources(cores, 64.0, network_mbit_s, disk_mib_s)
+    return Hold(name, site.lab.hosts[host].uuid, ARRIVING.uuid, amount, "hard", floors=floors or {})
+
+
+@contextmanager
+def driver(site: Site, host: int = HELD, **options: object) -> Iterator[LibvirtDriver]:
+    with LibvirtDriver("held", endpoint_options(site.lab, site.lab.hosts[host], **options)) as opened:
+        yield opened
+
+
+@contextmanager
+def domain(host: LabHost, spec: GuestSpec) -> Iterator[libvirt.virDomain]:
+    connection = libvirt.open(host.uri)
+    yield connection.lookupByUUIDString(spec.uuid)
+    connection.close()
+
+
+def kernel_shares(host: LabHost, spec: GuestSpec) -> int:
+    """Return what the kernel's own file says of a guest's CPU shares."""
+    script = f"cat /sys/fs/cgroup/cpu/machine/*-{spec.name}.libvirt-qemu/cpu.shares"
+    return int(host.run("bash", "-c", script))
+
+
+def marked(host: LabHost, spec: GuestSpec) -> bool:
+    with domain(host, spec) as found:
+        return RESTRAINT in found.XMLDesc()
+
+
+def enforced(placed: Hold) -> set[str]:
+    return {resource for resource, who in placed.enforced_by.items() if who == "hypervisor"}
+
+
+def test_cpu_is_held_by_the_shares_of_who_runs_there_and_these_come_back(site: Site) -> None:
+    host, residents = site.lab.hosts[HELD], (GuestSpec(2), GuestSpec(3))
+    for resident in residents:
+        site.start(resident, host=HELD)
+    with domain(host, residents[1]) as second:
+        second.setSchedulerParametersFlags({"cpu_shares": 2048}, LIVE)
+    with driver(site) as target:
+        cores = target.inventory().hosts[0].capacity.cpu_cores
+        placed = target.place_hold(hold(site, 0.5 * cores))
+        assert enforced(placed) == {"cpu", "memory"}
+        shares = [kernel_shares(host, resident) for resident in residents]
+        assert shares[1] == pytest.approx(2 * shares[0], abs=2)  # what one has against the other stays
+        arriving = 1024 / (1024 + sum(shares)) * cores
+        assert arriving == pytest.approx(0.5 * cores, rel=0.01)
+        (found,) = target.list_holds()
+        assert found.amount.cpu_cores == pytest.approx(0.5 * cores, rel=0.01)
+        assert target.place_hold(hold(site, 0.5 * cores)) == placed
+        assert [kernel_shares(host, resident) for resident in residents] == shares
+        assert target.release_hold("r-1", placed.tokens)
+    assert [kernel_shares(host, resident) for resident in residents] == [1024, 2048]
+    assert not any(marked(host, resident) for resident in residents)
+
+
+def test_a_guest_that_starts_beside_a_hold_is_told_and_placing_again_counts_it(site: Site) -> None:
+    host, first, second = site.lab.hosts[HELD], GuestSpec(2), GuestSpec(3)
+    site.start(first, host=HELD)
+    with driver(site) as target:
+        cores = target.inventory().hosts[0].capacity.cpu_cores
+        target.place_hold(hold(site, 0.5 * cores))
+        site.start(second, host=HELD)
+        (found,) = target.list_holds()
+        assert found.amount.cpu_cores < 0.4 * cores
+        target.place_hold(hold(site, 0.5 * cores))
+        (found,) = target.list_holds()
+        assert found.amount.cpu_cores == pytest.approx(0.5 * cores, rel=0.01)
+        assert kernel_shares(host, first) == kernel_shares(host, second)
+        with domain(host, first) as changed:
+            changed.setSchedulerParametersFlags({"cpu_shares": 700}, LIVE)
+        target.release_hold("r-1", {})
+    assert kernel_shares(host, first) == 700  # somebody else's word
+    assert kernel_shares(host, second) == 1024
+
+
+def test_a_hold_that_would_take_what_was_promised_to_another_guest_is_the_ledgers(site: Site) -> None:
+    host, resident = site.lab.hosts[HELD], GuestSpec(2)
+    site.start(resident, host=HELD)
+    with driver(site) as target:
+        cores = target.inventory().hosts[0].capacity.cpu_cores
+        promise = Hold("r-0", host.uuid, resident.uuid, Resources(cpu_cores=0.45 * cores, memory_mib=64.0), "hard")
+        assert target.settle_hold(promise)["cpu"] == "hypervisor"
+        promised = kernel_shares(host, resident)
+        assert enforced(target.place_hold(hold(site, 0.7 * cores))) == {"memory"}
+        assert kernel_shares(host, resident) == promised
+        assert "cpu" in enforced(target.place_hold(hold(site, 0.2 * cores)))
+
+
+def test_two_guests_that_want_everything_get_the_cpu_by_their_shares(site: Site) -> None:
+    """Held is half of the host; with the arriving guest's shares the other one gets no more than its half."""
+    host, resident = site.lab.hosts[HELD], GuestSpec(2)
+    site.start(resident, host=HELD)
+    site.start(GuestSpec(1), host=HELD)
+    with driver(site) as target, domain(host, resident) as one, domain(host, ARRIVING) as other:
+        cores = target.inventory().hosts[0].capacity.cpu_cores
+        for each in (one, other):  # both on one core, so that they are in each other's way
+            for pin in (each.pinVcpu, lambda _vcpu, mask, guest=each: guest.pinEmulator(mask)):
+                pin(0, tuple(number == 0 for number in range(int(cores))))
+        target.place_hold(hold(site, 0.8 * cores))
+        for spec in (resident, ARRIVING):
+            site.beats.tell(spec, "cpu 100")
+        time.sleep(0.5)
+        before = [each.info()[4] for each in (one, other)]
+        time.sleep(4.0)
+        used = [each.info()[4] - start for each, start in zip((one, other), before, strict=True)]
+        for spec in (resident, ARRIVING):
+            site.beats.tell(spec, "cpu 0")
+        assert 0.65 < used[1] / sum(used) < 0.95
+        assert target.release_hold("r-1", {})
+
+
+def throughput_limit(host: LabHost, spec: GuestSpec) -> int:
+    with domain(host, spec) as found:
+        return int(found.blockIoTune("vda", LIVE)["total_bytes_sec"])
+
+
+def with_disk(site: Site, number: int, *, kib_s: int = 0) -> GuestSpec:
+    path = f"/var/lib/libvirt/images/own{number}.img"
+    site.lab.hosts[HELD].run("qemu-img", "create", "-q", "-f", "raw", path, "16M")
+    return site.start(GuestSpec(number, disk=path, disk_kib_s=kib_s), host=HELD)
+
+
+def test_disk_is_held_by_limits_that_leave_each_guest_its_forecast(site: Site) -> None:
+    host, one, other = site.lab.hosts[HELD], with_disk(site, 2, kib_s=8192), with_disk(site, 3)
+    floors = {one.uuid: Resources(disk_mib_s=1.0), other.uuid: Resources(disk_mib_s=2.0)}
+    with driver(site, disk_mib_s=10.0, limit_residents=["disk"]) as target:
+        placed = target.place_hold(hold(site, 0.1, disk_mib_s=7.0, floors=floors))
+        assert enforced(placed) == {"cpu", "memory", "disk"}
+        assert throughput_limit(host, one) == pytest.approx(1.0 * 2**20, rel=0.001)
+        assert throughput_limit(host, other) == pytest.approx(2.0 * 2**20, rel=0.001)
+        with domain(host, one) as writing:
+            written = writing.blockStats("vda")[3]
+            time.sleep(3.0)
+            assert (writing.blockStats("vda")[3] - written) / 3.0 / 2**20 < 1.4
+        assert target.list_holds()[0].amount.disk_mib_s == pytest.approx(7.0, rel=0.001)
+        # more than the forecasts leave is not taken from them: what is held stays as it was before
+        more = target.place_hold(hold(site, 0.1, disk_mib_s=8.0, floors=floors))
+        assert "disk" not in enforced(more)
+        assert throughput_limit(host, one) == 0
+        target.place_hold(hold(site, 0.1, disk_mib_s=4.0, floors=floors))
+        assert throughput_limit(host, one) == pytest.approx(2.0 * 2**20, rel=0.001)
+        assert target.release_hold("r-1", {})
+    assert throughput_limit(host, one) == throughput_limit(host, other) == 0
+    assert not marked(host, one)
+    with domain(host, one) as found:
+        assert "iotune" not in found.XMLDesc()
+
+
+def test_limits_of_somebody_else_stay_and_guests_without_a_forecast_are_left_alone(site: Site) -> None:
+    host, one, other = site.lab.hosts[HELD], with_disk(site, 2), with_disk(site, 3)
+    with domain(host, one) as tuned:
+        tuned.setBlockIoTune("vda", {"read_bytes_sec": 2**20, "write_bytes_sec": 2**20}, LIVE)
+    with driver(site, disk_mib_s=10.0, limit_residents=["disk"]) as target:
+        assert "disk" not in enforced(target.place_hold(hold(site, 0.1, disk_mib_s=4.0)))
+        floors = {other.uuid: Resources(disk_mib_s=1.0)}
+        assert "disk" in enforced(target.place_hold(hold(site, 0.1, disk_mib_s=4.0, floors=floors)))
+        assert throughput_limit(host, one) == 0
+        assert throughput_limit(host, other) == pytest.approx(4.0 * 2**20, rel=0.001)
+        target.release_hold("r-1", {})
+    with domain(host, one) as tuned:
+        assert tuned.blockIoTune("vda", LIVE)["write_bytes_sec"] == 2**20
+
+
+def traffic_control(host: LabHost) -> str:
+    return host.run("bash", "-c", "for d in /sys/class/net/vnet*; do tc class show dev ${d##*/}; done")
+
+
+def can_shape(host: LabHost) -> bool:
+    """Return whether this kernel has the parts of traffic control that libvirt uses."""
+    try:
+        host.run("bash", "-c", "ip link add tc0 type dummy && tc qdisc add dev tc0 root sfq && tc qdisc add dev tc0 "
+                 "ingress && tc filter add dev tc0 parent ffff: protocol all u32 match u32 0 0 police rate 1mbit burst "
+                 "10k drop flowid :1; status=$?; ip link del tc0; exit $status")  # fmt: skip
+    except LabUnavailable:
+        return False
+    return True
+
+
+def test_network_is_held_by_bandwidths_or_else_said_to_be_the_ledgers(site: Site) -> None:
+    host, resident = site.lab.hosts[HELD], GuestSpec(2)
+    site.start(resident, host=HELD)
+    before = traffic_control(host)
+    floors = {resident.uuid: Resources(network_mbit_s=10.0)}
+    with driver(site, network_mbit_s=100.0, limit_residents=["network"]) as target:
+        placed = target.place_hold(hold(site, 0.1, network_mbit_s=60.0, floors=floors))
+        if can_shape(host):
+            assert "network" in enforced(placed)
+            assert "rate 20Mbit" in traffic_control(host)
+        else:  # the host's kernel cannot: nothing is left of the attempt, and nothing is claimed
+            assert "network" not in enforced(placed)
+            assert not marked(host, resident)
+        target.release_hold("r-1", {})
+    assert traffic_control(host) == before
+    with domain(host, resident) as found:
+        assert "<bandwidth>" not in found.XMLDesc()
+    site.beats.next_beat(resident.name)
+
+
+def test_what_is_left_of_a_hold_in_guests_is_found_and_put_back(site: Site) -> None:
+    """As after a crash: the placeholders are gone, the guests are still restrained."""
+    host, resident = site.lab.hosts[HELD], GuestSpec(2)
+    site.start(resident, host=HELD)
+    with driver(site) as target:
+        cores = target.inventory().hosts[0].capacity.cpu_cores
+        placed = target.place_hold(hold(site, 0.8 * cores))
+        with domain(host, resident) as found:
+            for uuid in placed.tokens["placeholders"]:
+                found.connect().lookupByUUIDString(uuid).destroy()
+    with driver(site) as target:
+        (left,) = target.list_holds()
+        assert (left.reservation_id, left.host_id, left.amount.memory_mib) == ("r-1", host.uuid, 0.0)
+        assert target.release_hold("r-1", {})
+        assert not target.release_hold("r-1", {})
+        assert target.list_holds() == ()
+    assert kernel_shares(host, resident) == 1024
+
+
+def test_a_restrained_guest_that_moves_on_gets_its_own_back(site: Site) -> None:
+    resident, since = GuestSpec(2), time.monotonic()
+    site.start(resident, host=HELD)
+    with driver(site) as target:
+        cores = target.inventory().hosts[0].capacity.cpu_cores
+        target.place_hold(hold(site, 0.8 * cores))
+        job = target.start_migration(site.order(resident, to=2), site.drivers[2])
+        while not target.progress(job).finished:
+            time.sleep(0.1)
+        assert [found.reservation_id for found in site.drivers[2].list_holds()] == ["r-1"]
+        arrival = Hold("r-2", site.lab.hosts[2].uuid, resident.uuid, Resources(memory_mib=64.0), "soft")
+        site.drivers[2].settle_hold(arrival)
+        assert site.drivers[2].list_holds() == ()
+        assert kernel_shares(site.lab.hosts[2], resident) == 1024
+        target.release_hold("r-1", {})
+    site.assert_well(resident, on=2, since_s=since)
+
+
+@pytest.mark.parametrize("tier", ["hard", "soft"])
+def test_after_the_move_the_guest_has_what_its_tier_says(site: Site, tier: str) -> None:
+    host, resident, since = site.lab.hosts[HELD], GuestSpec(2), time.monotonic()
+    site.start(GuestSpec(1))
+    site.start(resident, host=HELD)
+    with driver(site) as target:
+        cores = target.inventory().hosts[0].capacity.cpu_cores
+        amount = Resources(0.6 * cores, 256.0, 5.0, 1.0)
+        reserved = Hold("reservation-1", host.uuid, ARRIVING.uuid, amount, tier)
+        placed = target.place_hold(reserved)
+        assert enforced(placed) == ({"cpu", "memory"} if tier == "hard" else set())
+        site.await_phase(site.drivers[0].start_migration(site.order(ARRIVING), target), "done")
+        settled = target.settle_hold(placed)
+        assert settled == {"cpu": "hypervisor" if tier == "hard" else "ledger", "memory": "ledger",
+                           "network": "ledger", "disk": "ledger"}  # fmt: skip
+        assert target.list_holds() == ()
+        assert kernel_shares(host, resident) == 1024
+        shares = kernel_shares(host, ARRIVING)
+        if tier == "hard":
+            assert shares / (shares + 1024) * cores == pytest.approx(0.6 * cores, rel=0.01)
+        else:
+            assert shares == 1024
+        with domain(host, ARRIVING) as found:
+            assert (GUARANTEE in found.XMLDesc()) is (tier == "hard")
+    site.assert_well(ARRIVING, on=HELD, since_s=since)
+
+
+def test_huge_pages_are_held_from_the_hosts_pool_or_refused(site: Site) -> None:
+    host = site.lab.hosts[HELD]
+    connection = libvirt.open(host.uri)
+    with driver(site, hold_backing="hugepages") as target:
+        with pytest.raises(HoldRefused) as refusal:
+            target.place_hold(hold(site, 0.1))
+        assert "huge pages of 2 MiB" in refusal.value.message
+        assert refusal.value.details == {"free_mib": 0, "needed_mib": 64}
+        try:
+            connection.allocPages({2048: 40}, 0, 1, libvirt.VIR_NODE_ALLOC_PAGES_SET)
+            placed = target.place_hold(hold(site, 0.1))
+            assert connection.getFreePages([2048], 0, 1)[0][2048] == 8
+            assert target.list_holds()[0].amount.memory_mib == 64.0
+            assert target.place_hold(hold(site, 0.1)) == placed
+            assert target.release_hold("r-1", {})
+            assert connection.getFreePages([2048], 0, 1)[0][2048] == 40
+        finally:
+            connection.allocPages({2048: 0}, 0, 1, libvirt.VIR_NODE_ALLOC_PAGES_SET)
+            connection.close()
+
+
+def may_lock(host: LabHost) -> bool:
+    """Return whether the host's daemon may let its guests lock memory."""
+    script = 'c=$(awk "/CapEff/ {print \\$2}" /proc/$(cat /run/libvirtd.pid)/status); echo $(( (0x$c >> 24) & 1 ))'
+    return host.run("bash", "-c", script).strip() == "1"
+
+
+def test_locked_memory_is_locked_or_refused_with_what_to_do(site: Site) -> None:
+    host = site.lab.hosts[HELD]
+    with driver(site, hold_backing="locked") as target:
+        if may_lock(host):
+            placed = target.place_hold(hold(site, 0.1))
+            name = f"foresight-hold-{placed.tokens['placeholders'][0]}"
+            status = host.run("bash", "-c", f"grep VmLck /proc/$(cat /run/libvirt/qemu/{name}.pid)/status")
+            assert int(status.split()[1]) >= 64 * 1024
+        else:
+            with pytest.raises(HoldRefused) as refusal:
+                target.place_hold(hold(site, 0.1))
+            assert "CAP_SYS_RESOURCE" in (refusal.value.advice or "")
+            assert target.list_holds() == ()
