@@ -13,7 +13,7 @@ from ..clock import Clock, SystemClock
 from ..errors import ForesightError
 from ..estate.nouns import Cluster, Host, Rule, Vm
 from ..estate.reservation import Reservation
-from ..estate.resources import Resources
+from ..estate.resources import RESOURCES, Resources
 from ..estate.series import Samples
 
 
@@ -296,6 +296,11 @@ class Driver(ABC):
     @abstractmethod
     def preflight(self, vm_uuid: str, source: Driver, host_id: str, order: MoveOrder) -> tuple[Finding, ...]:
         """Ask the platform whether the VM at ``source`` could move to ``host_id`` here; changes nothing."""
+
+    def foresee_hold(self, hold: Hold) -> Mapping[str, str]:
+        """Return per resource who would enforce the hold, ``hypervisor`` or ``ledger``; changes nothing."""
+        able = self.capabilities().enforces if hold.tier == "hard" else frozenset[str]()
+        return {name: "hypervisor" if name in able else "ledger" for name in RESOURCES}
 
     @abstractmethod
     def place_hold(self, hold: Hold) -> Hold:

@@ -129,7 +129,7 @@ def _judge_hold(scene: _Scene, driver: Driver, hold: Hold, reservation: Reservat
     elif reservation is None or reservation.state in ("released", "expired"):
         scene.do("removed_holds", entry, lambda: driver.release_hold(hold.reservation_id, hold.tokens))
     elif reservation.state == "consumed":
-        _settle_late(scene, driver, hold, entry)
+        _settle_late(scene, driver, reservation, entry)
     elif f"{driver.name}/{hold.host_id}" != reservation.host_key:
         scene.do("removed_holds", entry, lambda: driver.release_hold(hold.reservation_id, hold.tokens))
     elif _differs(hold, reservation):
@@ -138,8 +138,12 @@ def _judge_hold(scene: _Scene, driver: Driver, hold: Hold, reservation: Reservat
         scene.do("adopted", brief(reservation), lambda: _adopt(scene, hold, reservation))
 
 
-def _settle_late(scene: _Scene, driver: Driver, hold: Hold, entry: Mapping[str, Any]) -> None:
-    """Finish what a crash between the VM's arrival and its settlement left: the VM's own guarantee, or nothing."""
+def _settle_late(scene: _Scene, driver: Driver, reservation: Reservation, entry: Mapping[str, Any]) -> None:
+    """Finish what a crash between the VM's arrival and its settlement left: the VM's own guarantee, or nothing.
+
+    It is settled by the reservation, since the hypervisor's hold shows only what the hypervisor holds of it.
+    """
+    hold = Hold.of(reservation)
     if any(seen.active and seen.host_id == hold.host_id for seen in driver.locate(hold.vm_uuid)):
         scene.do("settled", entry, lambda: driver.settle_hold(hold))
     else:

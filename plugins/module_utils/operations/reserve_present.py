@@ -12,10 +12,10 @@ from ..clock import from_iso, to_iso
 from ..errors import ForesightError, InvalidOption
 from ..estate.nouns import Host, Vm
 from ..estate.reservation import Reservation
-from ..estate.resources import FIELD_OF, RESOURCES, Resources, checked_limits
+from ..estate.resources import FIELD_OF, Resources, checked_limits
 from ..estate.series import SeriesKey
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import Driver
+from ..hypervisors.protocol import Driver, Hold
 from ..placement.loads import demand_keys
 from ..reservations.claims import ClaimRequest, ClaimResult
 from ..reservations.host_calendar import HostRoom
@@ -195,11 +195,10 @@ def _clear_expired(driver: Driver, expired: tuple[Reservation, ...]) -> tuple[st
 
 
 def _foreseen(driver: Driver, reservation: Reservation) -> Reservation:
-    """Return the reservation with who would enforce it, as far as the platform's abilities tell."""
+    """Return the reservation with who would enforce it, as the platform is now."""
     if reservation.enforced_by:
         return reservation
-    able = driver.capabilities().enforces if reservation.tier == "hard" else frozenset()
-    return replace(reservation, enforced_by={name: "hypervisor" if name in able else "ledger" for name in RESOURCES})
+    return replace(reservation, enforced_by=driver.foresee_hold(Hold.of(reservation)))
 
 
 def _progress_line(case: _Case) -> str:

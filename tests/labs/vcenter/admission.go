@@ -134,6 +134,12 @@ func (m *machine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_T
 			return refuse(fault)
 		}
 	}
+	m.lab.mu.Lock()
+	forgetful := m.lab.forgetful
+	m.lab.mu.Unlock()
+	if forgetful {
+		req.Spec = types.VirtualMachineConfigSpec{}
+	}
 	return m.VirtualMachine.ReconfigVMTask(ctx, req)
 }
 

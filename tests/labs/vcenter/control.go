@@ -49,6 +49,7 @@ func (l *lab) controlMux() *http.ServeMux {
 		l.relocateMs, l.failure = wanted.Ms, wanted.Failure
 		return err
 	}))
+	mux.HandleFunc("POST /forgetful", l.locked(func(body *json.Decoder) error { return body.Decode(&l.forgetful) }))
 	mux.HandleFunc("POST /set", l.locked(l.setProperty))
 	mux.HandleFunc("POST /move", l.locked(l.moveByDRS))
 	return mux
@@ -105,6 +106,9 @@ func fieldAt(value reflect.Value, path string) (reflect.Value, error) {
 				value.Set(reflect.New(value.Type().Elem()))
 			}
 			value = value.Elem()
+		}
+		if value.Kind() == reflect.Interface { // such as a BaseDVSConfigInfo, which holds a pointer
+			value = value.Elem().Elem()
 		}
 		field, ok := fieldNamed(value, name)
 		if !ok {

@@ -39,6 +39,7 @@ type lab struct {
 	rules      []*rule
 	relocateMs int
 	failure    *failure
+	forgetful  bool // changes of machines succeed and change nothing
 	running    map[types.ManagedObjectReference]*relocation
 }
 

@@ -110,6 +110,10 @@ class VCenter:
         """Say how long relocations take and at which percentage they fail."""
         self._post("/relocate", {"ms": ms, "failure": failure})
 
+    def forget_changes(self, forgetful: bool = True) -> None:
+        """Make changes of VMs succeed without changing anything."""
+        self._post("/forgetful", forgetful)
+
     def set(self, reference: Any, path: str, value: Any) -> None:
         """Set a property that vCenter lets nobody set."""
         kind, moid = reference._wsdlName, reference._moId
@@ -165,6 +169,13 @@ def running(program: Path, state: Path, flags: Sequence[str]) -> Iterator[VCente
         yield vcenter
     finally:
         vcenter.close()
+
+
+def save_model(program: Path, state: Path, folder: Path, flags: Sequence[str]) -> None:
+    """Save the model that the flags describe, for ``-load`` to read."""
+    state.mkdir(parents=True, exist_ok=True)
+    command = [str(program), "-state", str(state), "-save", str(folder), *flags]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=START_TIMEOUT_S)
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> Any:

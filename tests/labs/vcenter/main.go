@@ -34,6 +34,8 @@ type options struct {
 	machines    int
 	pools       int
 	copies      int
+	save        string
+	load        string
 	delayMs     int
 	jitter      float64
 	hostCores   int
@@ -60,6 +62,8 @@ func parse() options {
 	flag.IntVar(&o.machines, "machines", 2, "virtual machines per resource pool and standalone host")
 	flag.IntVar(&o.pools, "pools", 0, "child resource pools per cluster")
 	flag.IntVar(&o.copies, "copies", 0, "further virtual machines, copied in memory from the first ones")
+	flag.StringVar(&o.save, "save", "", "folder to save the model to, in the format of govc object.save; then end")
+	flag.StringVar(&o.load, "load", "", "folder to load the model from, of -save or of govc object.save on a real vCenter")
 	flag.IntVar(&o.delayMs, "delay-ms", 0, "latency of every call")
 	flag.Float64Var(&o.jitter, "jitter", 0, "coefficient of variation of the latency")
 	flag.IntVar(&o.hostCores, "host-cores", 16, "cores of every host")
@@ -84,11 +88,18 @@ func buildModel(o options) (*simulator.Model, error) {
 		model.Host, model.Pool = o.standalone, o.pools
 	}
 	model.Machine = o.machines
-	if err := model.Create(); err != nil {
+	if err := create(model, o.load); err != nil {
 		return nil, err
 	}
 	model.DelayConfig.Delay, model.DelayConfig.DelayJitter = o.delayMs, o.jitter
 	return model, nil
+}
+
+func create(model *simulator.Model, folder string) error {
+	if folder != "" {
+		return model.Load(folder)
+	}
+	return model.Create()
 }
 
 func main() {
@@ -117,6 +128,12 @@ func main() {
 	model.Service.Listen = &url.URL{Host: o.listen, User: login}
 	server := model.Service.NewServer()
 	defer server.Close()
+	if o.save != "" {
+		if err := saveModel(server, model.Map(), o.save); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	password, _ := login.Password()
 	_ = json.NewEncoder(os.Stdout).Encode(map[string]string{
 		"url": server.URL.Host, "control": control, "ca": ca, "user": login.Username(), "password": password,

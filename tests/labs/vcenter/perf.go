@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -18,6 +19,7 @@ import (
 
 // perfSeries is what -perf holds: entity name ("*": every other one) -> counter name -> values. The value of a
 // series at Unix time t is values[(t / interval_s) mod len(values)]; a longer interval shows the mean of its part.
+// A counter called "name@instance" is that of one device, answered to whoever asks for the instance "*".
 type perfSeries struct {
 	IntervalS int64                         `json:"interval_s"`
 	Series    map[string]map[string][]int64 `json:"series"`
@@ -84,16 +86,18 @@ func (p *perfSeries) answer(query types.PerfQuerySpec, name string, names map[in
 		known = p.Series["*"]
 	}
 	for _, id := range query.MetricId {
-		values := known[names[id.CounterId]]
-		if len(values) == 0 {
-			continue
+		for name, values := range known {
+			counter, instance, ofDevice := strings.Cut(name, "@")
+			if counter != names[id.CounterId] || len(values) == 0 || ofDevice != (id.Instance == "*") {
+				continue
+			}
+			wanted := types.PerfMetricId{CounterId: id.CounterId, Instance: instance}
+			series := &types.PerfMetricIntSeries{PerfMetricSeries: types.PerfMetricSeries{Id: wanted}}
+			for _, at := range times {
+				series.Value = append(series.Value, p.mean(values, at, interval))
+			}
+			metric.Value = append(metric.Value, series)
 		}
-		id.Instance = ""
-		series := &types.PerfMetricIntSeries{PerfMetricSeries: types.PerfMetricSeries{Id: id}}
-		for _, at := range times {
-			series.Value = append(series.Value, p.mean(values, at, interval))
-		}
-		metric.Value = append(metric.Value, series)
 	}
 	if query.Format == string(types.PerfFormatCsv) {
 		return toCSV(metric)

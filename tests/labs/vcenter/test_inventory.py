@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Inventory
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.properties import PAGE_OBJECTS
-from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done
+from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, save_model, task_done
 from pyVmomi import vim
 
 Start = Callable[..., VCenter]
@@ -214,6 +215,27 @@ def test_requests_are_bounded_by_pages_not_by_vms(start: Start, connect: Connect
     objects = len(inventory.vms) + len(inventory.hosts) + 60
     assert len(inventory.vms) == 5006
     assert sum(vcenter.requests().values()) <= objects / PAGE_OBJECTS + 10
+
+
+def test_a_saved_model_is_the_same_estate_when_loaded(
+    program: Path, start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    save_model(program, tmp_path / "saving", saved, ["-copies", "40"])
+    loaded = start("-load", str(saved))
+    inventory = connect(loaded).inventory()
+    created = connect(start("-copies", "40")).inventory()
+
+    def seen(found: Inventory) -> set[tuple[str, tuple[str, ...], bool]]:
+        hosts = {host.key for host in found.hosts}
+        return {(vm.name, vm.networks, vm.host_key in hosts) for vm in found.vms}
+
+    assert seen(inventory) == seen(created)
+    assert {host.name: host.capacity for host in inventory.hosts} == {h.name: h.capacity for h in created.hosts}
+    assert inventory.clusters[0].facts["resource_pools"] == created.clusters[0].facts["resource_pools"]
+    copy = named(loaded.administrator(), vim.VirtualMachine, "copy-00007")
+    task_done(copy.ReconfigVM_Task(vim.vm.ConfigSpec(cpuAllocation=vim.ResourceAllocationInfo(reservation=500))))
+    assert vm(connect(loaded).inventory(), "copy-00007").guaranteed.cpu_cores == 0.2
 
 
 def test_a_lone_esxi_host_is_an_estate_of_its_own(start: Start, connect: Connect) -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -53,15 +53,20 @@ class Catalogue:
 
 
 def read_catalogue(session: Session) -> Catalogue:
-    """Return where the server has the counters of `COUNTERS`. Ids differ between servers, names do not."""
+    """Return where the server has the counters of `COUNTERS`."""
+    found = counter_keys(session, tuple(COUNTERS.values()))
+    return Catalogue({metric: found[COUNTERS[metric]] for metric in RESOURCES if COUNTERS[metric] in found})
+
+
+def counter_keys(session: Session, names: Collection[str]) -> dict[str, tuple[int, str]]:
+    """Return (id, unit) of the counters that the server has of ``names``. Ids differ between servers, names do not."""
     record = read_one(session, session.content.perfManager, ["perfCounter"])
     found: dict[str, tuple[int, str]] = {}
-    metric_of = {name: metric for metric, name in COUNTERS.items()}
     for counter in record.get("perfCounter", ()) if record else ():
         name = f"{counter.groupInfo.key}.{counter.nameInfo.key}.{counter.rollupType}"
-        if name in metric_of:
-            found[metric_of[name]] = (int(counter.key), str(counter.unitInfo.key))
-    return Catalogue({metric: found[metric] for metric in RESOURCES if metric in found})
+        if name in names:
+            found[name] = (int(counter.key), str(counter.unitInfo.key))
+    return found
 
 
 def factor(metric: str, unit: str, core_mhz: float) -> float | None:
@@ -100,6 +105,13 @@ def sample_ends(csv: str) -> NDArray[np.float64]:
     """
     times = csv.split(",")[1::2]
     return np.array([datetime.fromisoformat(time).timestamp() for time in times], dtype=np.float64)
+
+
+def mean_of(series: Any) -> float | None:
+    """Return the mean of a series in a CSV answer of QueryPerf, missing values left out; None without any."""
+    values = _numbers((series.value or "").split(","))
+    known = values[np.isfinite(values) & (values >= 0)]
+    return float(known.mean()) if len(known) else None
 
 
 def _numbers(texts: Sequence[str]) -> NDArray[np.float64]:

@@ -103,6 +103,9 @@ class VmwareDriver(Driver):
         except VmNotHere as error:
             return (Finding("vm_unknown", error.message),)
 
+    def foresee_hold(self, hold: Hold) -> Mapping[str, str]:
+        return holds.foresee(self._session, hold)
+
     def place_hold(self, hold: Hold) -> Hold:
         return holds.place(self._session, hold)
 

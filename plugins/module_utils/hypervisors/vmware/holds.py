@@ -15,7 +15,8 @@ from typing import Any
 
 from ...estate.resources import RESOURCES, Resources
 from ..protocol import Hold, HoldRefused, HypervisorFault
-from .lookup import find_vm, read_host, reference
+from . import bandwidth
+from .lookup import VmNotHere, find_vm, read_host, read_vm, reference
 from .notes import field_key, read_note, write_note
 from .properties import Record, moid_of, read_everywhere, read_one
 from .sdk import pyvmomi
@@ -28,6 +29,8 @@ NOTE = "foresight.hold"
 NAME_PREFIX = "foresight-"
 #: Resources that a pool can guarantee.
 ENFORCED = frozenset({"cpu", "memory"})
+#: The token that says what to reserve on the VM's devices once it has arrived (a `bandwidth.Plan`, its keys as text).
+BANDWIDTH = "bandwidth"
 
 _POOL_PATHS = (
     "name",
@@ -60,16 +63,25 @@ def place(session: Session, hold: Hold) -> Hold:
     Returns the hold with ``enforced_by`` and ``tokens``. Raises `HoldRefused` when vSphere will not guarantee it, with
     nothing left behind.
     """
-    site = _site(session, hold)
-    if hold.tier != "hard" or not site.has_pools:
+    if hold.tier != "hard":
         return replace(hold, enforced_by=enforcement(False), tokens={})
+    site = _site(session, hold)
+    tokens = _bandwidth_tokens(session, hold)
+    if not site.has_pools:
+        return replace(hold, enforced_by=enforcement(False), tokens=tokens)
     existing = find_pool(session, hold.reservation_id)
     if existing is None:
         pool = _create(session, hold, site)
     else:
         pool = existing.reference
         _update(session, hold, site, pool)
-    return replace(hold, enforced_by=enforcement(True), tokens={"pool": moid_of(pool), "compute_resource": site.owner})
+    tokens |= {"pool": moid_of(pool), "compute_resource": site.owner}
+    return replace(hold, enforced_by=enforcement(True), tokens=tokens)
+
+
+def foresee(session: Session, hold: Hold) -> dict[str, str]:
+    """Return per resource who would enforce the hold if it were placed now; changes nothing."""
+    return enforcement(hold.tier == "hard" and _site(session, hold).has_pools)
 
 
 def release(session: Session, reservation_id: str) -> bool:
@@ -134,6 +146,20 @@ def _pool_of_vm(session: Session, vm_uuid: str, owner: Any) -> Any:
     if owned is None or moid_of(owned.get("owner")) != moid_of(owner):
         return None
     return parent_of(session, pool)
+
+
+def _bandwidth_tokens(session: Session, hold: Hold) -> dict[str, Any]:
+    """Return how the VM's network and disk demand is to be guaranteed after the move.
+
+    That is found now, as the host that it leaves is the only one to know what its devices carried.
+    """
+    try:
+        vm = read_vm(session, hold.vm_uuid, bandwidth.VM_PATHS)
+    except VmNotHere:
+        return {}
+    found = bandwidth.plan(session, vm, hold.amount)
+    texts = {resource: {str(key): value for key, value in parts.items()} for resource, parts in found.items()}
+    return {BANDWIDTH: texts} if texts else {}
 
 
 def _create(session: Session, hold: Hold, site: Site) -> Any:
