@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from .script import Script
 
-#: Puts into ``$arguments`` what Msvm_VirtualSystemMigrationService takes for a migration of ``vm_id``.
+#: Puts into ``$arguments`` what Msvm_VirtualSystemMigrationService takes for a migration of ``vm_id``. Properties are
+#: set through CimInstanceProperties since PowerShell itself refuses to set those that their class marks as read-only,
+#: even on an instance that is only sent along.
 _ARGUMENTS = r"""$namespace = 'root\virtualization\v2'
 $filter = "Name = '{0}'" -f ([guid]$p.vm_id).ToString()
 $vm = Get-CimInstance -Namespace $namespace -ClassName Msvm_ComputerSystem -Filter $filter
@@ -24,8 +26,8 @@ $type = 32768
 if ($p.storage_path) { $type = 32771 }
 $settings = @(Get-CimInstance -Namespace $namespace -ClassName Msvm_VirtualSystemMigrationSettingData |
     Where-Object { $_.MigrationType -eq $type })[0]
-$settings.DestinationIPAddressList = [string[]]@($p.addresses)
-if ($p.smb) { $settings.TransportType = [uint16]32768 }
+$settings.CimInstanceProperties['DestinationIPAddressList'].Value = [string[]]@($p.addresses)
+if ($p.smb) { $settings.CimInstanceProperties['TransportType'].Value = [uint16]32768 }
 $arguments = @{
     ComputerSystem = $vm
     DestinationHost = [string]$p.destination
@@ -39,11 +41,11 @@ if ($p.storage_path) {
         Where-Object { $_.ResourceSubType -eq 'Microsoft:Hyper-V:Virtual Hard Disk' })
     $arguments.NewResourceSettingData = [string[]]@($disks | ForEach-Object {
         $file = [System.IO.Path]::GetFileName([string]@($_.HostResource)[0])
-        $_.HostResource = [string[]]@([System.IO.Path]::Combine($folder, $file))
+        $_.CimInstanceProperties['HostResource'].Value = [string[]]@([System.IO.Path]::Combine($folder, $file))
         & $embed $_ })
-    $system.ConfigurationDataRoot = [string]$p.storage_path
-    $system.SnapshotDataRoot = [string]$p.storage_path
-    $system.SwapFileDataRoot = [string]$p.storage_path
+    foreach ($root in 'ConfigurationDataRoot', 'SnapshotDataRoot', 'SwapFileDataRoot') {
+        $system.CimInstanceProperties[$root].Value = [string]$p.storage_path
+    }
     $arguments.NewSystemSettingData = (& $embed $system)
 }
 $service = Get-CimInstance -Namespace $namespace -ClassName Msvm_VirtualSystemMigrationService
