@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.driver import HypervDriver
 from ansible_collections.foresight.migration.tests.integration.conftest import collections, module, playbook
 from ansible_collections.foresight.migration.tests.labs.hyperv.authentication import Logins
 from ansible_collections.foresight.migration.tests.labs.hyperv.certificates import Authority
@@ -71,3 +73,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
         yield begin
         assert [crash for lab in labs for crash in lab.crashes()] == []
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., HypervDriver]]:
+    """A function that returns a connected driver for an endpoint; it is closed with the test."""
+    with ExitStack() as stack:
+
+        def begin(endpoint: dict[str, Any]) -> HypervDriver:
+            return stack.enter_context(HypervDriver(endpoint["name"], endpoint))
+
+        yield begin
