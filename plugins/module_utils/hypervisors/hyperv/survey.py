@@ -7,8 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from ...errors import ForesightError
+from ..parallel import answer_all
 from ..protocol import HypervisorFault, MoveOrder
 from .nodes import Nodes
 from .scripts.settings import MIGRATION_SETTINGS, VM_FOR_MOVE
@@ -83,15 +86,19 @@ def survey(vm_uuid: str, source: Nodes, target: Nodes, host_id: str) -> Survey:
     if not running:
         raise VmNotHere(f"VM {vm_uuid} is on no host of endpoint {source.endpoint!r}")
     source_id = running[0].host_id
-    vm = source.run(source_id, VM_FOR_MOVE, {"vm_id": vm_uuid})
-    if not vm["found"]:
-        raise VmNotHere(f"VM {vm_uuid} has left host {source_id} while it was looked at")
-    return Survey(
-        vm_uuid=vm_uuid,
-        source_id=source_id,
-        destination_id=host_id,
-        same_cluster=source.cluster is not None and source.cluster == target.cluster,
-        vm=vm,
-        source=source.run(source_id, MIGRATION_SETTINGS),
-        destination=target.run(host_id, MIGRATION_SETTINGS),
+    answers = answer_all(
+        {
+            "vm": partial(source.run, source_id, VM_FOR_MOVE, {"vm_id": vm_uuid}),
+            "source": partial(source.run, source_id, MIGRATION_SETTINGS),
+            "destination": partial(target.run, host_id, MIGRATION_SETTINGS),
+        }
     )
+    read: dict[str, dict[str, Any]] = {}
+    for name, answer in answers.items():
+        if isinstance(answer, ForesightError):
+            raise answer
+        read[name] = answer
+    if not read["vm"]["found"]:
+        raise VmNotHere(f"VM {vm_uuid} has left host {source_id} while it was looked at")
+    same_cluster = source.cluster is not None and source.cluster == target.cluster
+    return Survey(vm_uuid, source_id, host_id, same_cluster, **read)

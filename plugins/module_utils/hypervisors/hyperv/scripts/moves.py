@@ -142,7 +142,8 @@ $jobs = @(Get-CimInstance -Namespace $namespace -ClassName Msvm_MigrationJob |
         if ($_.StartTime) { $started = (([DateTime]$_.StartTime).ToUniversalTime() - $epoch).TotalSeconds }
         if ($_.ElapsedTime) { $elapsed = ([TimeSpan]$_.ElapsedTime).TotalSeconds }
         if ($_.JobState -ge 8 -and $_.JobState -lt 32768) {
-            $failures = @((Invoke-CimMethod -InputObject $_ -MethodName GetErrorEx).Errors | Where-Object { $_ })
+            $details = Invoke-CimMethod -InputObject $_ -MethodName GetErrorEx -ErrorAction SilentlyContinue
+            $failures = @($details.Errors | Where-Object { $_ })
         }
         @{
             id = [string]$_.InstanceID
