@@ -90,9 +90,9 @@ class Meter:
             seen, before = self._observed.get(host_id), self._last.get(host_id)
         if seen is not None and self._clock.now() - seen.ts < OBSERVATION_S:
             return seen
-        if before is None:
+        if before is None or self._clock.now() - before.ts > MAX_INTERVAL_S:
             before = self._read_one(host_id)
-            self._clock.sleep(SECOND_READING_S)
+        self._clock.sleep(max(0.0, before.ts + SECOND_READING_S - self._clock.now()))
         usage = usage_between(before, self._read_one(host_id))
         with self._lock:
             self._observed[host_id] = usage
