@@ -118,11 +118,14 @@ def _remove_tree(folder: Path) -> bool:
 
 def socket_in(namespace: str, kind: socket.SocketKind) -> socket.socket:
     """Return an IPv4 socket that lives in the named network namespace, whatever thread uses it."""
-    return _in_namespace(namespace, lambda: socket.socket(socket.AF_INET, kind))
+    return call_in_namespace(namespace, lambda: socket.socket(socket.AF_INET, kind))
 
 
-def _in_namespace(namespace: str, action: Callable[[], T]) -> T:
-    """Run ``action`` in a thread of its own that has entered the namespace, and is thrown away afterwards."""
+def call_in_namespace(namespace: str, action: Callable[[], T]) -> T:
+    """Return what ``action`` returns, run in a thread of its own that has entered the network namespace.
+
+    The thread is thrown away afterwards. ``action`` must not raise.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     outcome: list[T] = []
     failure: list[OSError] = []

@@ -179,7 +179,7 @@ class LibvirtDriver(Driver):
         subject = source._connection.ask(lambda raw: read_subject(raw, vm_uuid), "read the VM")
         if subject is None:
             return (Finding("vm_unknown", f"endpoint {source.name!r} does not know the VM {vm_uuid}"),)
-        held_mib = self._holds.held_mib(vm_uuid)
+        held_mib, held_huge_mib = self._holds.held_mib(vm_uuid), self._holds.held_huge_mib(vm_uuid)
 
         def check(raw: libvirt.virConnect) -> tuple[Finding, ...]:
             unseen: list[str] = []
@@ -192,6 +192,7 @@ class LibvirtDriver(Driver):
                 networks=networks,
                 networks_known=not unseen,
                 held_mib=held_mib,
+                held_huge_mib=held_huge_mib,
                 options=self.options,
             )
             return tuple(findings(subject, target, order))

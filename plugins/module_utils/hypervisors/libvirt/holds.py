@@ -11,7 +11,7 @@ CPU, network and disk are held as `residents` says; the first placeholder's mark
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,10 @@ from ...libraries import library
 from ..protocol import Hold, HoldRefused
 from .connection import Connection
 from .faults import is_code
-from .inventory import fastest_link_mbit_s
+from .inventory import fastest_link_mbit_s, free_huge_pages
 from .levers import cpu_shares
 from .marks import HOLD, hold_of, is_placeholder, mark_of, placeholder_uuid, read_mark, write_mark
-from .placeholder import BACKINGS, PART_OVERHEAD_MIB, SMALL_PAGE_KIB, huge_page_kib, part_sizes, placeholder
+from .placeholder import BACKINGS, PART_OVERHEAD_MIB, huge_page_kib, part_sizes, placeholder
 from .residents import Residents
 from .samples import used_memory_mib
 from .xml import parse, serialise
@@ -118,11 +118,7 @@ class Holds:
         if self._backing != "hugepages":
             return 0
 
-        def choose(raw: libvirt.virConnect) -> int | None:
-            capabilities = parse(raw.getCapabilities())
-            return huge_page_kib(capabilities, _free_pages(raw, capabilities))
-
-        size = self._connection.ask(choose, "read the free huge pages")
+        size = self._connection.ask(lambda raw: huge_page_kib(free_huge_pages(raw)), "read the free huge pages")
         if size is None:
             raise HoldRefused(
                 f"Endpoint {self._connection.endpoint!r} has a kernel without huge pages",
@@ -188,7 +184,7 @@ class Holds:
         needed, kind = sum(sizes) + PART_OVERHEAD_MIB * len(sizes), "memory"
         if page_kib:
             kind = f"huge pages of {page_kib // KIB_PER_MIB} MiB"
-            free, needed = _free_pages(raw, capabilities).get(page_kib, 0) * page_kib / KIB_PER_MIB, sum(sizes)
+            free, needed = free_huge_pages(raw).get(page_kib, 0) * page_kib / KIB_PER_MIB, sum(sizes)
         if free < needed:  # to try it would set the kernel on the host's other VMs
             raise HoldRefused(
                 f"Endpoint {self._connection.endpoint!r} has {free:.0f} MiB of {kind} free, the hold needs {needed}",
@@ -265,6 +261,10 @@ class Holds:
         """Return how much of the host's free memory is held here for a VM, by whatever reservation."""
         return sum(part.held_mib for part in self._parts() if part.mark["vm"] == vm_uuid)
 
+    def held_huge_mib(self, vm_uuid: str) -> float:
+        """Return how much memory in huge pages is held here for a VM."""
+        return sum(part.memory_mib for part in self._parts() if part.page_kib and part.mark["vm"] == vm_uuid)
+
     def _by_placeholders(self) -> list[Hold]:
         """Return every hold that has placeholders here, with the memory that is really held."""
         found: dict[str, list[Part]] = {}
@@ -281,18 +281,6 @@ class Holds:
 
 def _create_paused(document: str, raw: libvirt.virConnect) -> None:
     raw.createXML(document, libvirt.VIR_DOMAIN_START_PAUSED)
-
-
-def _free_pages(raw: libvirt.virConnect, capabilities: ET.Element) -> dict[int, int]:
-    """Return the number of free huge pages per size in KiB, over all NUMA cells."""
-    sizes = [int(page.get("size", "0")) for page in capabilities.iterfind("host/cpu/pages")]
-    cells = [int(cell.get("id", "0")) for cell in capabilities.iterfind("host/topology/cells/cell")]
-    found: dict[int, int] = {}
-    for size in sizes:
-        if size > SMALL_PAGE_KIB and cells:
-            per_cell: Iterable[Mapping[int, int]] = raw.getFreePages([size], min(cells), len(cells)).values()
-            found[size] = sum(free[size] for free in per_cell)
-    return found
 
 
 def _read_parts(raw: libvirt.virConnect) -> list[Part]:

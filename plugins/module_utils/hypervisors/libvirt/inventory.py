@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import posixpath
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ else:
     libvirt = library("libvirt", "libvirt-python")
 
 FAMILY = "kvm"
+#: Pages beyond this size are huge ones.
+SMALL_PAGE_KIB = 4
 #: Pool types whose volumes every host with that pool sees; all others live on one host.
 SHARED_POOLS = frozenset({"netfs", "iscsi", "iscsi-direct", "rbd", "gluster", "sheepdog", "vstorage", "mpath", "scsi"})
 _UNIT_MIB = {"b": 2**-20, "bytes": 2**-20, "kib": 2**-10, "k": 2**-10, "mib": 1.0, "m": 1.0, "gib": 1024.0, "g": 1024.0}
@@ -104,9 +106,17 @@ def host_noun(raw: libvirt.virConnect, facts: HostFacts, endpoint: str, options:
             "numa_cells": [_numa_cell(cell) for cell in facts.capabilities.iterfind("host/topology/cells/cell")],
             "libvirt_version": version_text(raw.getLibVersion()),
             "qemu_version": version_text(raw.getVersion()),
+            "machine_types": _machine_types(facts.capabilities),
             "domain_types": sorted({d.get("type", "") for d in facts.capabilities.iterfind("guest/arch/domain")}),
         },
     )
+
+
+def _machine_types(capabilities: ET.Element) -> list[str]:
+    """Return the machine types that the host offers to VMs of its own architecture."""
+    arch = text(capabilities, "host/cpu/arch")
+    guests = (guest for guest in capabilities.iterfind("guest/arch") if guest.get("name") == arch)
+    return sorted({machine.text or "" for guest in guests for machine in guest.iterfind(".//machine")})
 
 
 def version_text(number: int) -> str:
@@ -270,6 +280,9 @@ def vm_noun(root: ET.Element, power_state: str, facts: HostFacts, endpoint: str,
             "cpu_model": text(root, "cpu/model"),
             "memory_maximum_mib": memory_mib(root, "memory"),
             "hugepages": root.find("memoryBacking/hugepages") is not None,
+            "firmware": text(root, "os/loader"),
+            "secure_boot": attribute(root, "os/loader", "secure") == "yes",
+            "tpm": attribute(root, "devices/tpm/backend", "version") or attribute(root, "devices/tpm/backend", "type"),
             "numa_nodeset": attribute(root, "numatune/memory", "nodeset"),
             "copied_disks": copied_disks(root),
         },
@@ -290,7 +303,25 @@ def memory_mib(root: ET.Element, path: str) -> float:
     size = root.find(path)
     if size is None or not size.text:
         return 0.0
-    return float(size.text) * _UNIT_MIB[size.get("unit", "KiB").lower()]
+    return size_mib(size.text, size.get("unit", "KiB"))
+
+
+def size_mib(number: str, unit: str) -> float:
+    """Return a size as libvirt's XML gives it, number and unit, in MiB."""
+    return float(number) * _UNIT_MIB[unit.lower()]
+
+
+def free_huge_pages(raw: libvirt.virConnect) -> dict[int, int]:
+    """Return the number of free huge pages per size in KiB, over all NUMA cells; empty where the kernel has none."""
+    capabilities = parse(raw.getCapabilities())
+    sizes = [int(page.get("size", "0")) for page in capabilities.iterfind("host/cpu/pages")]
+    cells = [int(cell.get("id", "0")) for cell in capabilities.iterfind("host/topology/cells/cell")]
+    found: dict[int, int] = {}
+    for size in sizes:
+        if size > SMALL_PAGE_KIB and cells:
+            per_cell: Iterable[Mapping[int, int]] = raw.getFreePages([size], min(cells), len(cells)).values()
+            found[size] = sum(free[size] for free in per_cell)
+    return found
 
 
 def _network_of(interface: ET.Element) -> str:
@@ -311,7 +342,9 @@ def _required_features(root: ET.Element) -> frozenset[str]:
 def pinning_devices(root: ET.Element) -> tuple[str, ...]:
     """Return what in a domain's XML keeps it on its host: devices and memory that cannot be sent elsewhere."""
     found = [f"hostdev {device.get('type', '')}".strip() for device in root.iterfind("devices/hostdev")]
-    found += [f"interface {i.get('type')}" for i in root.iterfind("devices/interface") if i.get("type") == "hostdev"]
+    kinds = ("hostdev", "vdpa")
+    found += [f"interface {i.get('type')}" for i in root.iterfind("devices/interface") if i.get("type") in kinds]
+    found += ["disk vhostvdpa" for d in root.iterfind("devices/disk") if d.get("type") == "vhostvdpa"]
     found += [f"filesystem {attribute(f, 'target', 'dir')}" for f in root.iterfind("devices/filesystem")]
     found += ["tpm passthrough" for b in root.iterfind("devices/tpm/backend") if b.get("type") == "passthrough"]
     found += ["shmem" for s in root.iterfind("devices/shmem") if s.get("role") != "master"]

@@ -20,8 +20,7 @@ MIN_PART_MIB = 256
 PART_OVERHEAD_MIB = 24
 #: Threads that fault a placeholder's memory in.
 MAX_ALLOCATION_THREADS = 8
-#: Pages of a host beyond this size are huge ones; a part is made of whole pages.
-SMALL_PAGE_KIB = 4
+#: A part is made of whole pages; these are the huge ones of most hosts.
 PAGE_MIB = 2
 
 
@@ -37,14 +36,9 @@ def part_sizes(memory_mib: float, page_mib: int = PAGE_MIB) -> tuple[int, ...]:
     return (int(size),) * count
 
 
-def huge_page_kib(capabilities: ET.Element, free_pages: Mapping[int, int]) -> int | None:
-    """Return the size of the host's huge pages of which most memory is free (KiB); None where it has none at all.
-
-    ``free_pages`` is the number of free pages per size in KiB.
-    """
-    sizes = [int(page.get("size", "0")) for page in capabilities.iterfind("host/cpu/pages")]
-    huge = [size for size in sizes if size > SMALL_PAGE_KIB]
-    return max(huge, key=lambda size: (size * free_pages.get(size, 0), -size), default=None)
+def huge_page_kib(free_pages: Mapping[int, int]) -> int | None:
+    """Return the size (KiB) of the huge pages of which most memory is free, by number per size; None for none."""
+    return max(free_pages, key=lambda size: (size * free_pages[size], -size), default=None)
 
 
 def placeholder(

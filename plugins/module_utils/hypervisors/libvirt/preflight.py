@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from ...libraries import library
 from ..protocol import Finding, MoveOrder
 from .faults import is_code, text_of
-from .inventory import Pool, is_under, memory_mib, pinning_devices, shared_paths, version_text
+from .inventory import (
+    Pool,
+    free_huge_pages,
+    is_under,
+    memory_mib,
+    pinning_devices,
+    shared_paths,
+    size_mib,
+    version_text,
+)
 from .samples import used_memory_mib
 from .state import DomainState, domain_state, job_operation
 from .xml import attribute, parse, text
@@ -23,6 +32,7 @@ else:
     libvirt = library("libvirt", "libvirt-python")
 
 MIB = 2**20
+KIB_PER_MIB = 1024
 #: What QEMU needs beside the guest's memory, for its own code, devices and page tables; measured with small guests.
 QEMU_OVERHEAD_MIB = 64.0
 
@@ -37,6 +47,7 @@ class Subject:
     description: ET.Element
     busy_with: str
     block_jobs: tuple[str, ...]
+    snapshots: int
     disk_mib: Mapping[str, float]
     host_uuid: str
     libvirt_version: int
@@ -63,6 +74,7 @@ def read_subject(raw: libvirt.virConnect, vm_uuid: str) -> Subject | None:
         description=description,
         busy_with=_job_name(domain) if active else "",
         block_jobs=_block_jobs(domain, description) if active else (),
+        snapshots=domain.snapshotNum() if active else 0,
         disk_mib=_disk_sizes(domain, description) if active else {},
         host_uuid=text(capabilities, "host/uuid"),
         libvirt_version=raw.getLibVersion(),
@@ -99,7 +111,7 @@ def _disk_sizes(domain: libvirt.virDomain, description: ET.Element) -> dict[str,
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The host to move to. ``held_mib`` is the memory that the VM's own reservation holds there already."""
+    """The host to move to. ``held_mib``, and of huge pages ``held_huge_mib``, is what is held there for the VM."""
 
     raw: libvirt.virConnect
     name: str
@@ -108,6 +120,7 @@ class Target:
     networks: Sequence[str]
     networks_known: bool
     held_mib: float
+    held_huge_mib: float
     options: Mapping[str, Any]
 
 
@@ -119,9 +132,11 @@ def findings(subject: Subject, target: Target, order: MoveOrder) -> Iterator[Fin
         return
     yield from _name_findings(subject, target)
     yield from _machine_findings(subject, target)
+    yield from _secret_findings(subject, target)
     yield from _cpu_findings(subject, target)
     yield from _network_findings(subject, target)
     yield from _storage_findings(subject, target, order)
+    yield from _placement_findings(subject, target)
     yield from _memory_findings(subject, target)
     yield from _version_findings(subject, target)
 
@@ -138,6 +153,12 @@ def _vm_findings(subject: Subject) -> Iterator[Finding]:
             "vm_busy",
             f"{subject.name} is busy with another job: {subject.busy_with}",
             details={"job": subject.busy_with},
+        )
+    if subject.snapshots:  # libvirt refuses: their records would stay behind
+        yield Finding(
+            "vm_has_snapshots",
+            f"{subject.name} has {subject.snapshots} snapshots that libvirt keeps record of on its host",
+            details={"snapshots": subject.snapshots},
         )
     for disk in subject.block_jobs:
         yield Finding("vm_busy", f"disk {disk} of {subject.name} is being copied, backed up or committed")
@@ -178,10 +199,52 @@ def _machine_findings(subject: Subject, target: Target) -> Iterator[Finding]:
             f"{target.name} does not offer the firmware {loader!r} of {subject.name}",
             details={"loader": loader},
         )
-    if subject.description.find("devices/tpm") is not None:
-        models = {value.text for value in capabilities.iterfind("devices/tpm/enum[@name='backendModel']/value")}
-        if "emulator" not in models:
-            yield Finding("tpm_unsupported", f"{target.name} cannot emulate the TPM of {subject.name}")
+    if attribute(subject.description, "os/loader", "secure") == "yes" and "yes" not in _offered(
+        capabilities, "os/loader", "secure"
+    ):
+        yield Finding("secure_boot_unsupported", f"{target.name} cannot boot {subject.name} securely")
+    yield from _tpm_findings(subject, target, capabilities)
+
+
+def _tpm_findings(subject: Subject, target: Target, capabilities: ET.Element) -> Iterator[Finding]:
+    """Compare the VM's TPM with what the host can emulate. libvirt moves an emulated TPM's state along."""
+    tpm = subject.description.find("devices/tpm")
+    if tpm is None:
+        return
+    wanted = {
+        "backendModel": "emulator",
+        "backendVersion": attribute(tpm, "backend", "version"),
+        "model": tpm.get("model", ""),
+    }
+    for name, value in wanted.items():
+        offered = _offered(capabilities, "devices/tpm", name)
+        if value and value not in offered and (offered or name == "backendModel"):
+            yield Finding(
+                "tpm_unsupported",
+                f"{target.name} cannot emulate the TPM of {subject.name}: it offers no {value}",
+                details={"wanted": value, "offered": sorted(offered)},
+            )
+            return
+
+
+def _offered(capabilities: ET.Element, path: str, name: str) -> set[str]:
+    """Return the values that a host's domain capabilities list for a setting; empty where they do not know it."""
+    return {value.text or "" for value in capabilities.iterfind(f"{path}/enum[@name='{name}']/value")}
+
+
+def _secret_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    """Look for the secrets by which the VM's disks and TPM are encrypted, or its storage reached."""
+    used = (*subject.description.iterfind(".//encryption"), *subject.description.iterfind(".//secret"))
+    for uuid in sorted({element.get("uuid") or element.get("secret") or "" for element in used} - {""}):
+        try:
+            target.raw.secretLookupByUUIDString(uuid)
+        except libvirt.libvirtError as error:
+            if not is_code(error, "NO_SECRET", "NO_SUPPORT"):
+                raise
+            yield Finding(
+                "secret_missing", f"{target.name} does not have the secret {uuid} of {subject.name}",
+                details={"secret": uuid},
+            )  # fmt: skip
 
 
 def _platform(subject: Subject) -> tuple[str, str, str]:
@@ -283,15 +346,68 @@ def _pool_of(disk: ET.Element, path: str, pools: Sequence[Pool]) -> Pool | None:
     return max(inside, key=lambda pool: len(pool.path), default=None)
 
 
+def _placement_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    """Look for the CPUs and NUMA nodes that the VM is bound to; libvirt takes such bindings along unchanged."""
+    capabilities = parse(target.raw.getCapabilities())
+    nodes = {int(cell.get("id", "0")) for cell in capabilities.iterfind("host/topology/cells/cell")}
+    cpus = set(range(len(target.raw.getCPUMap()[1])))
+    memory = [attribute(subject.description, "numatune/memory", "nodeset")]
+    memory += [node.get("nodeset", "") for node in subject.description.iterfind("numatune/memnode")]
+    pins = [pin.get("cpuset", "") for pin in subject.description.iterfind("cputune/*")]
+    pins.append(attribute(subject.description, "vcpu", "cpuset"))
+    for kind, wanted, there in (("NUMA nodes", memory, nodes), ("CPUs", pins, cpus)):
+        missing = set[int]().union(*(_numbers(text) for text in wanted if text)) - there
+        if missing:
+            names = ", ".join(str(number) for number in sorted(missing)[:8])
+            yield Finding(
+                "binding_impossible",
+                f"{subject.name} is bound to {kind} that {target.name} does not have: {names}",
+                details={"missing": sorted(missing)},
+            )
+
+
+def _numbers(text: str) -> set[int]:
+    """Return the numbers of a set as libvirt writes it, ``0-3,^2,8``."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, _dash, last = part.strip().lstrip("^").partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            continue
+        numbers = set(range(int(first), int(last or first) + 1))
+        chosen = chosen - numbers if part.strip().startswith("^") else chosen | numbers
+    return chosen
+
+
 def _memory_findings(subject: Subject, target: Target) -> Iterator[Finding]:
+    """Compare what is really free, what is held for the VM included, with what it takes: plain memory or huge pages."""
     memory = target.raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
-    free = memory["total"] / 1024 - used_memory_mib(memory) + target.held_mib
+    free = memory["total"] / KIB_PER_MIB - used_memory_mib(memory) + target.held_mib
     guest = memory_mib(subject.description, "currentMemory") or memory_mib(subject.description, "memory")
-    needed = guest + QEMU_OVERHEAD_MIB
+    huge = subject.description.find("memoryBacking/hugepages")
+    needed = QEMU_OVERHEAD_MIB if huge is not None else guest + QEMU_OVERHEAD_MIB
     if free < needed:
         yield Finding(
             "memory_short",
             f"{target.name} has {free:.0f} MiB of memory free, {subject.name} needs {needed:.0f} MiB",
+            details={"free_mib": round(free), "needed_mib": round(needed)},
+        )
+    if huge is not None:
+        yield from _huge_page_findings(subject, target, huge, memory_mib(subject.description, "memory"))
+
+
+def _huge_page_findings(subject: Subject, target: Target, huge: ET.Element, needed: float) -> Iterator[Finding]:
+    pages = free_huge_pages(target.raw)
+    page = huge.find("page")
+    if page is None:  # the host's own default size
+        free = max((size * count for size, count in pages.items()), default=0) / KIB_PER_MIB
+    else:
+        size = round(size_mib(page.get("size", "0"), page.get("unit", "KiB")) * KIB_PER_MIB)
+        free = pages.get(size, 0) * size / KIB_PER_MIB
+    free += target.held_huge_mib
+    if free < needed:
+        yield Finding(
+            "hugepages_short",
+            f"{target.name} has {free:.0f} MiB of huge pages free, {subject.name} needs {needed:.0f} MiB",
             details={"free_mib": round(free), "needed_mib": round(needed)},
         )
 
