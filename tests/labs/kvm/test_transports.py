@@ -175,8 +175,6 @@ def test_a_move_goes_between_daemons_that_know_each_other_by(site: Site, trust: 
     uri = trust.uri(transport, **({"pkipath": str(PKI_INSIDE)} if transport == "tls" else keys))
     job, target = move(site, guest, migration_uri=uri)
     with target:
-        site.await_phase(job, "precopy")
-        site.drivers[0].tune(job, site.order(guest, bandwidth_mib_s=400.0).tuning)
         site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
 
@@ -190,6 +188,19 @@ def test_a_move_between_daemons_that_do_not_trust_each_other_fails_and_says_so(s
     site.assert_well(guest, on=0, since_s=since)
 
 
+@pytest.mark.parametrize("what", ["migration_uri", "migration_address"])
+def test_a_move_to_where_nobody_listens_fails_at_once_and_says_where(site: Site, what: str) -> None:
+    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    closed = site.lab.hosts[1].peer_uri.replace("/system", ":16599/system")
+    nobody = {"migration_uri": closed, "migration_address": f"{site.lab.hosts[2].address}"}
+    job, target = move(site, guest, **{what: nobody[what]})
+    with target:
+        failed = site.await_phase(job, "failed")
+    assert "unable to connect" in failed.error or "Failed to connect" in failed.error or "refused" in failed.error
+    assert (":16599" if what == "migration_uri" else nobody[what]) in failed.error
+    site.assert_well(guest, on=0, since_s=since)
+
+
 def test_a_tunnelled_move_goes_through_the_daemons_connection_alone(site: Site, trust: Trust) -> None:
     guest, since = site.start(GuestSpec(1)), time.monotonic()
     uri = trust.uri("tls", pkipath=str(PKI_INSIDE))
@@ -197,7 +208,6 @@ def test_a_tunnelled_move_goes_through_the_daemons_connection_alone(site: Site, 
     with target:
         site.await_phase(job, "precopy")
         assert stream_ports(trust.source) == ""
-        site.drivers[0].tune(job, site.order(guest, bandwidth_mib_s=400.0).tuning)
         site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
 
@@ -209,7 +219,6 @@ def test_an_encrypted_move_sends_the_guest_by_tls(site: Site, trust: Trust) -> N
         site.await_phase(job, "precopy")
         assert stream_ports(trust.source)
         assert tls_credentials(trust.source, guest)
-        site.drivers[0].tune(job, site.order(guest, bandwidth_mib_s=400.0).tuning)
         site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
 

@@ -95,6 +95,21 @@ def test_a_claim_is_held_by_the_hypervisor_and_says_so(site: Site) -> None:
     assert (outcome.diff or {})["before"] == {}
 
 
+def test_the_hypervisor_is_told_what_the_vms_that_run_there_need_themselves(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Hold] = []
+    place = SimulatedDriver.place_hold
+
+    def watch(driver: SimulatedDriver, hold: Hold) -> Hold:
+        seen.append(hold)
+        return place(driver, hold)
+
+    monkeypatch.setattr(SimulatedDriver, "place_hold", watch)
+    site.run(host="host-b")
+    assert seen[0].floors == {site.estate.vm_uuid("batch01"): Resources(3.0, 2048.0, 100.0, 5.0)}
+
+
 def test_the_amount_is_the_vms_forecast_peak_unless_it_is_given(site: Site) -> None:
     by_forecast = site.run().result["reservation"]["amount"]
     assert by_forecast == {"cpu_cores": 1.0, "memory_mib": 4096.0, "network_mbit_s": 100.0, "disk_mib_s": 5.0}
