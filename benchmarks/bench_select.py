@@ -2,9 +2,9 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How long host_select takes on a large estate: one VM among 1,000 hosts that carry 10,000 VMs, as one whole task.
 
-Builds a simulated estate, its snapshot and a forecast of every VM (fourteen days of joint past at five minutes), then
-runs the module through ansible-playbook. Prints the task's wall time, and the playbook's
-CPU time and peak memory.
+Builds a simulated estate, its snapshot, a ledger with a reservation on every fifth host, and a forecast of every VM
+and every host's own load (fourteen days of joint past at five minutes), then runs the module through
+ansible-playbook. Prints the task's wall time, and the playbook's CPU time and peak memory.
 
     python benchmarks/bench_select.py [--hosts 1000] [--vms 10000] [--folder FOLDER] [--runs 3]
 """
@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,11 @@ def build(folder: Path, hosts: int, vms: int) -> None:
     )
     workspace.snapshots.write(snapshot)
     rng = np.random.default_rng(1)
-    keys = tuple(
-        SeriesKey("vm", uuid, metric)
-        for uuid in sorted(vm.uuid for vm in inventory.vms)
-        for metric in sorted(RESOURCES)
-    )
+    entities = [("host", host.key) for host in inventory.hosts] + [("vm", vm.uuid) for vm in inventory.vms]
+    keys = tuple(SeriesKey(kind, entity, name) for kind, entity in sorted(entities) for name in sorted(RESOURCES))
     level = {"cpu": 1.2, "memory": 3000.0, "network": 40.0, "disk": 8.0}
-    scale = np.array([level[key.metric] for key in keys]) * rng.lognormal(0.0, 0.5, len(keys))
+    share = {"host": 0.5, "vm": 1.0}
+    scale = np.array([share[key.entity_kind] * level[key.metric] for key in keys]) * rng.lognormal(0.0, 0.5, len(keys))
     steps = DAY_STEPS * HISTORY_DAYS
     daily = 1.0 + 0.4 * np.sin(np.arange(steps, dtype=np.float32) * (2 * np.pi / DAY_STEPS))
     history = rng.standard_exponential((len(keys), steps), np.float32)
@@ -120,7 +119,25 @@ def build(folder: Path, hosts: int, vms: int) -> None:
         ),
     )
     workspace.forecasts.write("bench", forecast)
+    reserve(folder, [host.key for host in inventory.hosts[::5]], now_ts)
     (folder / "endpoint.json").write_text(json.dumps(endpoint), encoding="utf-8")
+
+
+def reserve(folder: Path, hosts: Sequence[str], now_ts: float) -> None:
+    """Hold a VM's worth on each of ``hosts`` in the store's ledger."""
+    import numpy as np
+    from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
+    from ansible_collections.foresight.migration.plugins.module_utils.reservations.claims import ClaimRequest
+    from ansible_collections.foresight.migration.plugins.module_utils.reservations.host_calendar import HostRoom
+    from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import open_ledger
+
+    room = HostRoom(Resources(1e6, 1e9, 1e6, 1e6), {}, np.ones((4, DAY_STEPS)), now_ts, STEP_S)
+    with open_ledger(f"sqlite:///{folder.resolve()}/store/ledger.db", actor="benchmark") as ledger:
+        for number, host in enumerate(hosts):
+            amount = Resources(1.2, 3000.0, 40.0, 8.0)
+            end_ts = now_ts + 4 * 3600.0
+            request = ClaimRequest(f"elsewhere-{number}", host, amount, "hard", now_ts, end_ts, "benchmark")
+            ledger.claim(request, room, now_ts)
 
 
 def _scenario(hosts: int, vms: int) -> dict[str, Any]:

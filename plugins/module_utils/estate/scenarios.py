@@ -92,14 +92,11 @@ class WindowScenarios:
 
         The mean of a sum is the sum of the means. A step that joins several holds the largest of their means.
         """
-        rows = [[self._rows[key] for key in group if key in self._rows] for group in groups]
         means = self.mean_replays
         answer = np.zeros((len(groups), self.steps), np.float32)
-        filled = [place for place, members in enumerate(rows) if members]
-        if filled:
-            begins = np.cumsum([0, *(len(rows[place]) for place in filled[:-1])])
-            chosen = means[[row for members in rows for row in members]]
-            answer[filled] = np.add.reduceat(chosen, begins, axis=0)
+        for place, group in enumerate(groups):
+            rows = [self._rows[key] for key in group if key in self._rows]
+            means[rows].sum(axis=0, out=answer[place])
         for place, group in enumerate(groups if self.additions else ()):
             for key in group:
                 if key in self.additions:

@@ -47,15 +47,15 @@ def from_data(cls: type[T], data: Any) -> T:
     Fields this version does not know are ignored, absent ones take their default; raises `BadArtefact` when one
     without a default is absent or has another shape.
     """
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict):
         raise BadArtefact(f"expected an object for {cls.__name__}, found {type(data).__name__}")
     try:
-        restored = {
-            name: data[name] if restore is None else restore(data[name])
-            for name, restore in _field_restorers(cls)  # type: ignore[arg-type]  # a class is hashable, TypeVar hides it
-            if name in data
-        }
-        return cls(**restored)
+        names, restorers = _restoration(cls)  # type: ignore[arg-type]  # a class is hashable, TypeVar hides it
+        values = dict(data) if data.keys() <= names else {name: data[name] for name in names & data.keys()}
+        for name, restore in restorers:
+            if name in values:
+                values[name] = restore(values[name])
+        return cls(**values)
     except (AttributeError, TypeError, ValueError) as exc:
         raise BadArtefact(f"not a valid {cls.__name__}: {exc}") from exc
 
@@ -66,13 +66,15 @@ def _field_names(cls: type) -> tuple[str, ...]:
 
 
 @cache
-def _field_restorers(cls: type) -> tuple[tuple[str, _Restorer | None], ...]:
-    """Return per field what turns its data into its value, None where they are the same.
+def _restoration(cls: type) -> tuple[frozenset[str], tuple[tuple[str, _Restorer], ...]]:
+    """Return the names of the fields, and what turns data into a value for those that need it.
 
-    They are made once per class: an estate has tens of thousands of objects, and type hints are slow to read.
+    It is worked out once per class: an estate has tens of thousands of objects, and type hints are slow to read.
     """
     hints = get_type_hints(cls)
-    return tuple((field.name, _restorer(hints[field.name])) for field in fields(cls) if field.init)
+    names = [field.name for field in fields(cls) if field.init]
+    restorers = ((name, _restorer(hints[name])) for name in names)
+    return frozenset(names), tuple((name, restore) for name, restore in restorers if restore is not None)
 
 
 def _restorer(hint: Any) -> _Restorer | None:

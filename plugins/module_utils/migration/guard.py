@@ -348,11 +348,6 @@ def strained(progress: Progress, observations: Observations, sla: Sla) -> bool:
     return _strain(_Look(progress, observations, sla))[0] is not None
 
 
-def downtime_ceiling(sla: Sla, switchover_ms: float, default_ms: float) -> float:
-    """Return the highest downtime, ms, that may be handed to the hypervisor: the SLA less the switch-over itself."""
-    return default_ms if sla.max_downtime_ms is None else max(1.0, sla.max_downtime_ms - switchover_ms)
-
-
 def after(ladder: Ladder, action: Action, now_ts: float) -> Ladder:
     """Return the ladder once ``action`` was carried out."""
     if action.kind == "recover":

@@ -13,7 +13,6 @@ from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Capabilities, DirtyRate, Driver, MoveOrder, Tuning
 from ..placement.link import bandwidth_mib_s
 from ..placement.migration_cost import (
-    DEFAULT_SWITCHOVER_MS,
     MigrationDemand,
     disks_to_copy,
     memory_activity,
@@ -21,15 +20,11 @@ from ..placement.migration_cost import (
 )
 from ..reservations.ledger import Ledger
 from . import precheck
-from .guard import downtime_ceiling
 from .guard_state import Ladder
 from .move import Check, Move
-from .strategy import LEAST_DOWNTIME_MS, Choice, Strategy, choose_strategy, wait_for_quiet
+from .strategy import LEAST_DOWNTIME_MS, Choice, Strategy, choose_strategy, downtime_ceiling, wait_for_quiet
 
 T = TypeVar("T")
-
-#: Downtime allowed where the SLA names none, ms: the default of Nova's ``live_migration_downtime``.
-DOWNTIME_WITHOUT_SLA_MS = 500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,7 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
         working_set_mib=working_set_mib,
         bandwidth_mib_s=min(link_mib_s, terms.bandwidth_mib_s or link_mib_s),
         switchover_mib_s=link_mib_s,
-        max_downtime_ms=downtime_ceiling(terms.sla, DEFAULT_SWITCHOVER_MS, DOWNTIME_WITHOUT_SLA_MS),
+        max_downtime_ms=downtime_ceiling(terms.sla),
         disk_mib=disk_mib or 0.0,
     )
     link_method = "platform" if told_links else "assumed"

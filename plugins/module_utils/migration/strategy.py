@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from ..clock import to_iso
 from ..estate.nouns import Sla
 from ..hypervisors.protocol import Capabilities
-from ..placement.migration_cost import MigrationCost, MigrationDemand, predict_post_copy, predict_precopy
+from ..placement.migration_cost import (
+    DEFAULT_SWITCHOVER_MS,
+    MigrationCost,
+    MigrationDemand,
+    predict_post_copy,
+    predict_precopy,
+)
 
 #: Means a user may allow or forbid, gentlest first. ``post_copy`` is off unless asked for: a failure after the
 #: hand-over loses the VM.
@@ -23,12 +29,21 @@ PARALLEL_CONNECTIONS = 4
 SINGLE_CONNECTION_MIB_S = 1200.0
 #: MiB of memory per MiB sent, assumed for compressing transports; a cautious figure for memory that is not all zero.
 COMPRESSION_RATIO = 1.5
+#: Downtime allowed where the SLA names none, ms: the default of Nova's ``live_migration_downtime``.
+DOWNTIME_WITHOUT_SLA_MS = 500.0
 #: Lowest downtime limit to begin with, ms; below it platforms would go on copying for little gain.
 LEAST_DOWNTIME_MS = 30.0
 #: A lower limit than the SLA's is begun with as long as it makes the move at most this much longer.
 WORTHWHILE_SHARE = 0.05
 #: Above this ratio of dirty rate to bandwidth, auto-converge is armed although plain pre-copy should do.
 ARM_THROTTLE_RATIO = 0.8
+
+
+def downtime_ceiling(sla: Sla) -> float:
+    """Return the highest downtime, ms, that may be handed to the hypervisor: the SLA less the switch-over itself."""
+    if sla.max_downtime_ms is None:
+        return DOWNTIME_WITHOUT_SLA_MS
+    return max(1.0, sla.max_downtime_ms - DEFAULT_SWITCHOVER_MS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from ..migration.orchestrator import Broken, Moved
 from ..migration.planning import Plan
 from ..migration.settlement import Settlement
 from ..migration.strategy import Strategy
+from ..workspace.records import ARRIVED
 
 Answer = tuple[dict[str, Any], dict[str, Any]]
 
@@ -46,10 +47,6 @@ def moved(move: Move, arrived: Moved, plan: Plan | None) -> Answer:
         "timeline": arrived.timeline.summary(),
     }
     return result, _diff(move.source.key, move.destination.key)
-
-
-#: The ``outcome`` of a record whose VM has arrived; otherwise it is the code of the error that the run ended with.
-ARRIVED = "moved"
 
 
 def migration_record(move: Move, arrived: Moved, plan: Plan | None) -> dict[str, Any]:

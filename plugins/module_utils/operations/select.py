@@ -20,22 +20,20 @@ from ..estate.sla import sla_from
 from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Capabilities, MoveOrder
-from ..migration.guard import downtime_ceiling
-from ..migration.planning import DOWNTIME_WITHOUT_SLA_MS
-from ..migration.strategy import choose_strategy
+from ..migration.strategy import choose_strategy, downtime_ceiling
 from ..placement.explain import explain
 from ..placement.loads import demand_keys, stand_in
-from ..placement.migration_cost import DEFAULT_SWITCHOVER_MS, MigrationDemand, memory_activity, memory_to_send
+from ..placement.migration_cost import MigrationDemand, memory_activity, memory_to_send
 from ..placement.policies import policy
 from ..placement.question import PredictedMove, Question
 from ..placement.selection import select_host
 from ..placement.verdict import NoHostFits, Reason, Selection, VmNotMovable
 from ..reservations.ledger import Ledger, open_ledger
 from ..reservations.location import ledger_url
+from ..workspace.records import ARRIVED
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .host_room import Outlook, residents_of
-from .migrate_result import ARRIVED
 from .reserve_present import Peaks, claim_refusal
 from .reserve_request import ReserveRequest
 from .select_result import result_of
@@ -174,7 +172,7 @@ def _out_of_reach(estate: Estate, fleet: Fleet) -> dict[str, Reason]:
 def _predictor(vm: Vm, sla: Sla, able: Capabilities) -> Callable[[float], PredictedMove]:
     """Return what foretells the move of ``vm`` at a bandwidth in MiB/s, by the strategy that vm_migrate would take."""
     activity = memory_activity(vm)
-    most_ms = downtime_ceiling(sla, DEFAULT_SWITCHOVER_MS, DOWNTIME_WITHOUT_SLA_MS)
+    most_ms = downtime_ceiling(sla)
 
     @cache
     def predict(bandwidth_mib_s: float) -> PredictedMove:

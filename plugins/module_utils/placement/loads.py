@@ -32,7 +32,7 @@ ESSENTIAL = ("cpu", "memory")
 
 def demand_keys(vm: Vm) -> tuple[SeriesKey, ...]:
     """Return the keys of the VM's demand series, in the order of `RESOURCES`."""
-    return tuple(SeriesKey("vm", vm.uuid, resource) for resource in RESOURCES)
+    return tuple([SeriesKey("vm", vm.uuid, resource) for resource in RESOURCES])
 
 
 def stand_in(vm: Vm, resource: str) -> float:
@@ -80,7 +80,7 @@ class HostLoads:
             )
             shape = (len(new), len(RESOURCES), paths.shape[-1])
             for host, mean in zip(new, paths.reshape(shape), strict=True):
-                self._means[host.key] = mean + self._constant(host) + self._own_constant
+                self._means[host.key] = mean + (self._constant(host) + self._own_constant)
         return np.stack([self._means[host.key] for host in hosts])
 
     def judge(self, host: Host) -> Load:
@@ -139,10 +139,15 @@ class HostLoads:
         return keys
 
     def _constant(self, host: Host) -> NDArray[np.float32]:
-        """Return what does not depend on scenarios: reservations, and load without a forecast."""
-        start, stop, _step = self._steps.indices(self._scenarios.horizon_steps)
-        constant = np.repeat(self._standing(host)[:, None], stop - start, axis=1)
-        for held in self._held.get(host.key, ()):
+        """Return what does not depend on scenarios: reservations, and load without a forecast.
+
+        Its shape is (`RESOURCES`, steps), or (`RESOURCES`, 1) where nothing is reserved.
+        """
+        constant = self._standing(host)[:, None]
+        if host.key not in self._held:
+            return constant
+        constant = np.repeat(constant, self._steps.stop - self._steps.start, axis=1)
+        for held in self._held[host.key]:
             constant[:, self._covered(held.start_ts, held.end_ts)] += np.array(tuple(held.amount), np.float32)[:, None]
         return constant
 

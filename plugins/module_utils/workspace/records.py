@@ -31,6 +31,10 @@ def write_json(files: Files, path: str, data: Any) -> None:
     files.write(path, json.dumps(to_data(data), separators=(",", ":"), sort_keys=True).encode())
 
 
+#: The ``outcome`` of a record whose VM has arrived; otherwise it is the code of the error that the run ended with.
+ARRIVED = "moved"
+
+
 class MigrationLog:
     """What was predicted of each migration and what it really was; one file each, so that writers never meet."""
 

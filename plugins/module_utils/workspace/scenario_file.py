@@ -9,7 +9,7 @@ at a thousand hosts needs.
 from __future__ import annotations
 
 import io
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ else:
 _PLAN = "scenarios.json"
 #: The largest number that a half float holds.
 _LARGEST = 65504.0
-_NAMES = ("entity_kind", "entity_id", "metric")
+_NAMES = ["entity_kind", "entity_id", "metric"]
 
 
 def write_scenarios(files: Files, folder: str, scenarios: Scenarios) -> None:
@@ -76,25 +76,35 @@ def read_scenarios(files: Files, folder: str, wanted: Container[SeriesKey] | Non
     """Return the scenarios with the paths of the ``wanted`` series (None: all)."""
     plan = read_json(files, f"{folder}/{_PLAN}")
     with files.open(f"{folder}/scenarios.parquet") as source:
-        table = pq.ParquetFile(source, page_checksum_verification=True).read()
-    keys = [SeriesKey(*names) for names in zip(*(table.column(name).to_pylist() for name in _NAMES), strict=True)]
+        table = pq.ParquetFile(source, read_dictionary=_NAMES, page_checksum_verification=True).read()
+    keys = list(map(SeriesKey, *(_texts(table.column(name)) for name in _NAMES)))
     history = np.asarray(files.open_array(f"{folder}/scenarios.npy"))
     means = np.asarray(files.open_array(f"{folder}/scenario_means.npy"))
-    rows = [at for at, key in enumerate(keys) if wanted is None or key in wanted]
-    whole = len(rows) == len(keys)
+    scale = numbers(table.column("scale"))
+    rows: Sequence[int] = range(len(keys))
+    if wanted is not None:
+        rows = [at for at in rows if keys[at] in wanted]
+        history, means, scale = history[rows], means[rows], scale[rows]
     return WindowScenarios(
-        keys=tuple(keys) if whole else tuple(keys[at] for at in rows),
+        keys=tuple(keys[at] for at in rows),
         metrics=tuple(plan["metrics"]),
-        history=history if whole else history[rows],
-        scale=numbers(table.column("scale"))[rows],
+        history=history,
+        scale=scale,
         history_step_s=plan["history_step_s"],
         steps=plan["steps"],
         starts=np.array(plan["starts"], np.int32),
         multipliers=np.array(plan["multipliers"], np.float32).reshape(len(plan["starts"]), len(plan["metrics"])),
         coarsen=plan["coarsen"],
         additions=_additions(table, keys, rows),
-        replayed_means=means if whole else means[rows],
+        replayed_means=means,
     )
+
+
+def _texts(column: Any) -> list[str]:
+    """Return a column of texts; equal ones are the same object, which makes tens of thousands of keys cheap."""
+    array = column.combine_chunks()
+    distinct = array.dictionary.to_pylist()
+    return [distinct[code] for code in numbers(array.indices).tolist()]
 
 
 def _write_array(files: Files, path: str, array: NDArray[np.generic]) -> None:
@@ -103,7 +113,7 @@ def _write_array(files: Files, path: str, array: NDArray[np.generic]) -> None:
     files.write(path, header.getvalue(), array.data.cast("B"))
 
 
-def _index_table(order: list[int], scenarios: WindowScenarios) -> memoryview:
+def _index_table(order: Sequence[int], scenarios: WindowScenarios) -> memoryview:
     """Return the Parquet file whose row n tells what row n of the history is."""
     keys = [scenarios.keys[at] for at in order]
     additions = [scenarios.additions.get(key) for key in keys]
@@ -119,7 +129,7 @@ def _index_table(order: list[int], scenarios: WindowScenarios) -> memoryview:
     return memoryview(sink.getvalue())
 
 
-def _additions(table: Any, keys: list[SeriesKey], rows: list[int]) -> dict[SeriesKey, Any]:
+def _additions(table: Any, keys: list[SeriesKey], rows: Sequence[int]) -> dict[SeriesKey, Any]:
     column = table.column("addition")
     if column.null_count == len(column):
         return {}
