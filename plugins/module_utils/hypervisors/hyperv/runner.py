@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ForesightError
 from ...libraries import library
+from ..parallel import DeadlinePassed, answer_all
 from .faults import AnswerTimedOut, BadAnswer, ConnectionBroken, WinrmQuota, from_script, from_wire, wire_errors
 from .framing import BrokenFrame, decode_reply, encode_call, new_frame
 from .options import Connection
@@ -31,8 +33,12 @@ INPUT_PIECE = 100_000
 #: How long the host waits for output before it says that there is none yet, and how much longer we wait for that.
 OPERATION_TIMEOUT_S = 15
 READ_MARGIN_S = 10
+#: How much longer than until the deadline we wait for what the host has to say then.
+LAST_WORD_S = 2
 #: Bound for each of the two messages that end a call.
-CLOSING_S = 5
+CLOSING_S = 3
+#: After the deadline a call ends by itself within this time, unless the host sends its answer byte by byte.
+ENDING_S = LAST_WORD_S + 2 * CLOSING_S + 1
 #: A shell whose client died is ended by the host after this time.
 IDLE_TIMEOUT = "PT180.000S"
 #: A read that met a broken connection or a quota is tried again after these pauses.
@@ -60,12 +66,23 @@ class Runner:
         ends = time.monotonic() + (self.connection.timeout_s if deadline_s is None else deadline_s)
         for pause_s in RETRY_PAUSES_S if script.reads_only else ():
             try:
-                return self._run_once(script, parameters or {}, ends)
+                return self._bounded(script, parameters or {}, ends)
             except (ConnectionBroken, WinrmQuota):
                 if time.monotonic() + pause_s >= ends:
                     raise
                 time.sleep(pause_s)
-        return self._run_once(script, parameters or {}, ends)
+        return self._bounded(script, parameters or {}, ends)
+
+    def _bounded(self, script: Script, parameters: Mapping[str, object], ends: float) -> dict[str, Any]:
+        """Run the script; a call that does not even end after its deadline is left behind."""
+        question = partial(self._run_once, script, parameters, ends)
+        left_s = ends - time.monotonic() + ENDING_S
+        answer = answer_all({script.operation: question}, left_s)[script.operation]
+        if isinstance(answer, DeadlinePassed):
+            raise self._out_of_time() from answer
+        if isinstance(answer, ForesightError):
+            raise answer
+        return answer
 
     def _run_once(self, script: Script, parameters: Mapping[str, object], ends: float) -> dict[str, Any]:
         frame = new_frame()
@@ -99,12 +116,15 @@ class Runner:
         except ForesightError:
             raise
         except _OutOfTime as error:
-            raise AnswerTimedOut(
-                f"{self._where} did not answer within its deadline",
-                advice="Check the load of the host, or raise timeout_s.",
-            ) from error
+            raise self._out_of_time() from error
         except wire_errors() as error:
             raise from_wire(self.connection, self.endpoint, error) from error
+
+    def _out_of_time(self) -> AnswerTimedOut:
+        return AnswerTimedOut(
+            f"{self._where} did not answer within its deadline",
+            advice="Check the load of the host, or raise timeout_s.",
+        )
 
     def _new_protocol(self) -> Any:
         connection = self.connection
@@ -166,7 +186,7 @@ def _set_timeouts(protocol: Any, ends: float) -> None:
     if left_s <= 0:
         raise _OutOfTime
     protocol.operation_timeout_sec = max(1, min(OPERATION_TIMEOUT_S, int(left_s)))
-    protocol.transport.read_timeout_sec = protocol.operation_timeout_sec + min(READ_MARGIN_S, left_s)
+    protocol.transport.read_timeout_sec = min(protocol.operation_timeout_sec + READ_MARGIN_S, left_s + LAST_WORD_S)
 
 
 def _close(protocol: Any, shell_id: str, command_id: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -193,6 +194,16 @@ def test_silence_beyond_the_deadline_ends_the_call_and_its_shell(monkeypatch: py
         runner_of(silent, monkeypatch).run(LOCATE, deadline_s=300.0)
     assert caught.value.code == "endpoint_timeout"
     assert not silent.open_shells
+
+
+def test_an_answer_that_never_ends_does_not_hold_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "ENDING_S", 0.1)
+    released = threading.Event()
+    endless = PlayedProtocol()
+    monkeypatch.setattr(endless, "get_command_output_raw", lambda *_ids: (b"", b"", 0, released.wait()))
+    with pytest.raises(AnswerTimedOut):
+        runner_of(endless, monkeypatch).run(LOCATE, deadline_s=0.1)
+    released.set()
 
 
 def test_output_without_an_answer_is_an_error_that_shows_what_powershell_said(monkeypatch: pytest.MonkeyPatch) -> None:
