@@ -15,6 +15,7 @@ from . import jobs
 from .faults import from_script
 from .nodes import Nodes, host_id_of
 from .scripts.moves import CANCEL_MOVE, POLL_MOVE, START_MOVE
+from .scripts.settings import VM_FOR_MOVE
 from .service_errors import JOB_STARTED, RETURN_VALUES
 from .states import power_state
 from .survey import VmNotHere, survey
@@ -73,7 +74,8 @@ class Migrations:
             if not isinstance(answer, ForesightError):
                 for job in answer["jobs"]:
                     if jobs.is_in_flight(job) and _host_of(job) not in ("", host_id):
-                        return _found(vm_uuid, host_id, job, answer)
+                        vm = self.nodes.run(host_id, VM_FOR_MOVE, {"vm_id": vm_uuid})
+                        return _found(vm_uuid, host_id, job, answer, bool(vm["found"] and vm["clustered"]))
         problem = next((answer for answer in answers.values() if isinstance(answer, ForesightError)), None)
         if problem is not None:
             raise problem
@@ -106,15 +108,18 @@ class Migrations:
         """
         deadline_ts = self.clock.now() + STOP_LIMIT_S
         seen = self._poll(job.source_host_id, job.vm_uuid)
-        asked = False
+        asked, refusal = False, None
         while not self._progress(job, seen).finished:
-            asked = asked or self._cancel(job, jobs.pick(seen["jobs"], job.handle))
+            try:
+                asked = asked or self._cancel(job, jobs.pick(seen["jobs"], job.handle))
+            except HypervisorFault as error:
+                refusal = error  # it may have ended in between, which the next look tells
             if self.clock.now() >= deadline_ts:
                 raise HypervisorFault(
                     f"The migration of VM {job.vm_uuid} did not stop within {STOP_LIMIT_S:.0f} s of being cancelled",
                     advice="Look at it on its source host; it may still arrive.",
                     details={"fault": "NotStopped"},
-                )
+                ) from refusal
             self.clock.sleep(LOOK_INTERVAL_S)
             seen = self._poll(job.source_host_id, job.vm_uuid)
         if not seen["found"] or power_state(seen["enabled_state"]) != "running":
@@ -135,7 +140,7 @@ class Migrations:
         return self.nodes.run(host_id, POLL_MOVE, {"vm_id": vm_uuid})
 
 
-def _found(vm_uuid: str, host_id: str, job: Mapping[str, Any], answer: Mapping[str, Any]) -> Job:
+def _found(vm_uuid: str, host_id: str, job: Mapping[str, Any], answer: Mapping[str, Any], clustered: bool) -> Job:
     started_ts = job["started_ts"]
     return Job(
         vm_uuid=vm_uuid,
@@ -145,7 +150,7 @@ def _found(vm_uuid: str, host_id: str, job: Mapping[str, Any], answer: Mapping[s
             "job_id": job["id"],
             "since_ts": answer["ts"] if started_ts is None else started_ts,
             "stale": [other["id"] for other in answer["jobs"] if other["id"] != job["id"]],
-            "clustered": answer["clustered"],
+            "clustered": clustered,
         },
     )
 

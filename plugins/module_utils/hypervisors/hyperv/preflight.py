@@ -20,7 +20,8 @@ MIB = 2**20
 CHECK_LIMIT_S = 60.0
 CALL_MARGIN_S = 30.0
 CREDSSP = 0
-#: ``OperationalStatus`` of a VM that something works on (Microsoft, "Msvm_ComputerSystem class").
+#: ``OperationalStatus`` of a VM that something works on (Microsoft, "Msvm_ComputerSystem class"; those from 32776 on
+#: are in its PowerShell module's enumeration VMOperationalStatus only).
 BUSY = {
     32768: "a checkpoint is being made",
     32769: "a checkpoint is being applied",

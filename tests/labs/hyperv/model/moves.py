@@ -118,7 +118,6 @@ def poll_move(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
     return {
         "found": vm is not None,
         "enabled_state": vm.enabled_state if vm else None,
-        "clustered": bool(vm and vm.clustered),
         "ts": now,
         "jobs": [_job(job, now) for job in jobs],
     }

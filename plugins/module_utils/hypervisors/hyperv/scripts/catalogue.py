@@ -81,7 +81,7 @@ of preflight and settlement, `moves` those of migrations. Parameters and answers
     {vm_id, clustered: bool, destination, addresses: [str], smb: bool, storage_path: str | null}
     -> {found: bool, return_value: 4096 started, job_id: str ("" of a clustered VM)}; returns at once
 ``poll_move`` (moves; reads only)
-    {vm_id} -> {found: bool, enabled_state: int | null, clustered: bool, ts, jobs: [{id, state: JobState, percent,
+    {vm_id} -> {found: bool, enabled_state: int | null, ts, jobs: [{id, state: JobState, percent,
     migration_type: 32768 | 32769 storage only | 32771 with storage, job_type: 301, 302 checks | 305, 306 moves | 307
     storage only, destination, started_ts: number | null, elapsed_s: number | null, error_code, error,
     errors: [str] as of ``compare``}]}: also jobs that have ended in the last five minutes

@@ -111,11 +111,11 @@ if ($started.Job) { $job_id = [string]$started.Job.InstanceID }
 """,
 )
 
-#: ``{vm_id}`` -> ``{found: bool: the VM is here, enabled_state: int | null, clustered: bool, ts, jobs: [{id, state:
-#: JobState, percent, migration_type, job_type: 305 and 306 move, 300 to 304 check, 307 moves storage only,
-#: destination, started_ts: number | null, elapsed_s: number | null, error_code, error, errors: [CIM-XML as in
-#: `COMPARE`] of one that has failed}]}``: every migration job of the VM that this host knows, ended ones for some
-#: minutes included.
+#: ``{vm_id}`` -> ``{found: bool: the VM is here, enabled_state: int | null, ts, jobs: [{id, state: JobState, percent,
+#: migration_type, job_type: 305 and 306 move, 300 to 304 check, 307 moves storage only, destination, started_ts: number
+#: | null, elapsed_s: number | null, error_code, error, errors: [CIM-XML as in `COMPARE`] of one that has failed}]}``:
+#: every migration job of the VM that this host knows, ended ones for some minutes included. It is run again and again
+#: while a VM moves, so it does without the Hyper-V module, which takes a second or more to load.
 POLL_MOVE = Script(
     "poll_move",
     reads_only=True,
@@ -125,7 +125,6 @@ $id = [guid]$p.vm_id
 $epoch = [DateTime]'1970-01-01'
 $system = Get-CimInstance -Namespace $namespace -ClassName Msvm_ComputerSystem `
     -Filter ("Name = '{0}'" -f $id.ToString())
-$vm = Get-VM -Id $id -ErrorAction SilentlyContinue
 $state = $null
 if ($system) { $state = [int]$system.EnabledState }
 $jobs = @(Get-CimInstance -Namespace $namespace -ClassName Msvm_MigrationJob |
@@ -133,7 +132,6 @@ $jobs = @(Get-CimInstance -Namespace $namespace -ClassName Msvm_MigrationJob |
 @{
     found = [bool]$system
     enabled_state = $state
-    clustered = [bool]($vm -and $vm.IsClustered)
     ts = ([DateTime]::UtcNow - $epoch).TotalSeconds
     jobs = @($jobs | ForEach-Object {
         $started = $null

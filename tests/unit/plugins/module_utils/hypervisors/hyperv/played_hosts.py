@@ -115,7 +115,7 @@ def job(**changes: Any) -> dict[str, Any]:
 
 def poll(*jobs: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """Return an answer of ``poll_move`` with these jobs, from the host that runs the VM."""
-    return {"found": True, "enabled_state": 2, "clustered": False, "ts": 1012.0, "jobs": list(jobs), **changes}
+    return {"found": True, "enabled_state": 2, "ts": 1012.0, "jobs": list(jobs), **changes}
 
 
 class PlayedHosts(Nodes):

@@ -147,9 +147,9 @@ def test_jobs_that_are_stale_or_only_checks_are_not_taken_for_the_move() -> None
         job(id="disks", migration_type=32769, job_type=307),
     ]
     clustered = handle(job_id="", stale=["done before"], clustered=True)
-    assert migrations(poll(*stale, clustered=True)).progress(clustered).phase == "starting"
+    assert migrations(poll(*stale)).progress(clustered).phase == "starting"
     ours = job(id="new", started_ts=1001.0, percent=55)
-    assert migrations(poll(*stale, ours, clustered=True)).progress(clustered).percent == 55
+    assert migrations(poll(*stale, ours)).progress(clustered).percent == 55
 
 
 def test_a_job_that_never_appears_or_vanishes_is_gone() -> None:
@@ -166,7 +166,7 @@ def test_time_is_counted_from_the_start_where_the_host_does_not_count_it() -> No
 
 
 def test_a_move_in_flight_is_found_by_another_process() -> None:
-    moves = migrations(poll(job(id="old", state=10), job(destination="HV2.example.com"), clustered=True))
+    moves = migrations(poll(job(id="old", state=10), job(destination="HV2.example.com")), clustered=True)
     found = moves.find(VM)
     assert found is not None
     assert (found.source_host_id, found.destination_host_id) == ("hv1", "hv2")
@@ -203,6 +203,15 @@ def test_a_cancel_that_is_not_taken_is_tried_again() -> None:
     )
     moves.abort(handle())
     assert len(hosts_of(moves).sent("cancel_move")) == 2
+
+
+def test_a_cancel_that_fails_as_the_move_ends_is_no_failure_of_its_own() -> None:
+    moves = migrations([poll(job()), poll(job(state=10))], cancel_move=HypervisorFault("no migration is running"))
+    moves.abort(handle())
+    stuck = migrations(poll(job()), cancel_move=HypervisorFault("not now"))
+    with pytest.raises(HypervisorFault) as raised:
+        stuck.abort(handle())
+    assert str(raised.value.__cause__) == "not now"
 
 
 def test_an_abort_of_what_is_over_cancels_nothing() -> None:
