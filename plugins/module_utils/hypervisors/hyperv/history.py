@@ -8,11 +8,13 @@ Series, units and time frames: Microsoft, "Performance history for Storage Space
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from ...errors import ForesightError
 from ...estate.series import Samples
+from ..protocol import HypervisorFault
 from .meter import Row, samples_of
 from .nodes import Nodes
 from .scripts.reads import COUNTERS, HISTORY
@@ -48,30 +50,44 @@ VM_BATCH = 5
 def read_history(nodes: Nodes, since_ts: float, until_ts: float, now_ts: float) -> Iterator[Samples]:
     """Yield what the cluster has recorded between two times, each part of it in the finest time frame that has it.
 
-    One call per host, time frame and batch of VMs. Raises what a host answers that cannot be asked.
+    One call per host, time frame and batch of VMs. What has no history yet, such as a new VM, is passed over. Raises
+    after all other hosts what the first one answered that cannot be asked or tells none at all.
     """
+    failure: ForesightError | None = None
     for host_id in nodes.host_ids:
-        present = nodes.run(host_id, COUNTERS)
-        processors = len(present["logical_processors"])
-        uuids = [str(vm["id"]) for vm in present["vms"]]
-        for frame, start_ts, end_ts in frames(since_ts, until_ts, now_ts):
-            for start in range(0, max(1, len(uuids)), VM_BATCH):
-                answer = nodes.run(
-                    host_id,
-                    HISTORY,
-                    {
-                        "time_frame": frame,
-                        "host_series": [] if start else list(HOST_SERIES),
-                        "vm_ids": uuids[start : start + VM_BATCH],
-                        "vm_series": list(VM_SERIES),
-                    },
-                )
-                rows = [
-                    row
-                    for point in answer["rows"]
-                    if start_ts < point["ts"] <= end_ts and (row := _row(nodes, host_id, processors, point))
-                ]
-                yield samples_of(rows)
+        try:
+            yield from _of_host(nodes, host_id, frames(since_ts, until_ts, now_ts))
+        except ForesightError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+def _of_host(nodes: Nodes, host_id: str, parts: Sequence[tuple[str, float, float]]) -> Iterator[Samples]:
+    present = nodes.run(host_id, COUNTERS)
+    processors = len(present["logical_processors"])
+    uuids = [str(vm["id"]) for vm in present["vms"]]
+    found, problem = 0, ""
+    for frame, start_ts, end_ts in parts:
+        for start in range(0, max(1, len(uuids)), VM_BATCH):
+            parameters = {
+                "time_frame": frame,
+                "host_series": [] if start else list(HOST_SERIES),
+                "vm_ids": uuids[start : start + VM_BATCH],
+                "vm_series": list(VM_SERIES),
+            }
+            answer = nodes.run(host_id, HISTORY, parameters)
+            found += len(answer["rows"])
+            problem = next((told["message"] for told in answer["problems"]), problem)
+            points = [point for point in answer["rows"] if start_ts < point["ts"] <= end_ts]
+            rows = [_row(nodes, host_id, processors, point) for point in points]
+            yield samples_of(row for row in rows if row is not None)
+    if problem and not found:
+        raise HypervisorFault(
+            f"Endpoint {nodes.endpoint!r} ({nodes.node(host_id).name}) tells no performance history: {problem}",
+            advice="Check the cluster's Health resource and its ClusterPerformanceHistory volume "
+            "(Start-ClusterPerformanceHistory).",
+        )
 
 
 def frames(since_ts: float, until_ts: float, now_ts: float) -> list[tuple[str, float, float]]:

@@ -65,7 +65,7 @@ def read_inventory(nodes: Nodes, meter: Meter, clock: Clock, options: Mapping[st
     A node of a cluster that does not answer is listed as disconnected, with a warning. Raises what the entry host
     answers when it cannot be read.
     """
-    server_ts = clock.now() + nodes.clock_ahead_s
+    begun_ts = clock.now()
     answer = nodes.run(nodes.entry, CLUSTER) if nodes.cluster is not None else None
     membership = Membership.of(answer)
     asked = tuple(host_id for host_id in nodes.host_ids if membership.state(host_id) != "disconnected")
@@ -88,7 +88,7 @@ def read_inventory(nodes: Nodes, meter: Meter, clock: Clock, options: Mapping[st
         rules=rules_of(answer, nodes.endpoint) if answer is not None else (),
         clusters=(cluster_noun(answer, nodes.endpoint, keys),) if answer is not None else (),
         warnings=tuple(warnings),
-        server_ts=server_ts,
+        server_ts=(begun_ts + clock.now()) / 2 + nodes.clock_ahead_s,
         facts={"cluster": nodes.cluster, "entry": nodes.entry, "performance_history": nodes.has_history},
     )
 

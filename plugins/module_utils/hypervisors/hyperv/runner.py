@@ -33,6 +33,8 @@ INPUT_PIECE = 100_000
 #: How long the host waits for output before it says that there is none yet, and how much longer we wait for that.
 OPERATION_TIMEOUT_S = 15
 READ_MARGIN_S = 10
+#: A host that is there takes a connection within this time.
+CONNECT_S = 10
 #: How much longer than until the deadline we wait for what the host has to say then.
 LAST_WORD_S = 2
 #: Bound for each of the two messages that end a call.
@@ -186,7 +188,8 @@ def _set_timeouts(protocol: Any, ends: float) -> None:
     if left_s <= 0:
         raise _OutOfTime
     protocol.operation_timeout_sec = max(1, min(OPERATION_TIMEOUT_S, int(left_s)))
-    protocol.transport.read_timeout_sec = min(protocol.operation_timeout_sec + READ_MARGIN_S, left_s + LAST_WORD_S)
+    read_s = min(protocol.operation_timeout_sec + READ_MARGIN_S, left_s + LAST_WORD_S)
+    protocol.transport.read_timeout_sec = (min(CONNECT_S, read_s), read_s)  # as requests takes it: connect, read
 
 
 def _close(protocol: Any, shell_id: str, command_id: str) -> None:

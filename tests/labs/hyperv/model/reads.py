@@ -229,7 +229,7 @@ def history(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
         for vm in (host.vms[vm_id] for vm_id in parameters["vm_ids"] if vm_id in host.vms):
             for series in parameters["vm_series"]:
                 rows.append(_row("vm", vm.vm_id, series, ts, _vm_value(host, vm, series, ts)))
-    return {"rows": rows}
+    return {"rows": rows, "problems": []}
 
 
 def _row(kind: str, owner: str, series: str, ts: float, value: float) -> Answer:

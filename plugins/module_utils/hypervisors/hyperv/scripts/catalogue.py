@@ -45,8 +45,8 @@ of preflight and settlement, `moves` those of migrations. Parameters and answers
     reading; ``perf_time`` / ``perf_frequency`` are the seconds of the counters.
 ``history`` (reads; only where ``identify`` says ``performance_history``)
     {time_frame: "LastHour" | "LastDay" | "LastWeek" | "LastMonth" | "LastYear", host_series: [str], vm_ids: [guid],
-    vm_series: [str]} -> {rows: [{kind: "vm" | "host", id: guid | computer name, series, ts, value}]} of this host and
-    of those VMs that are on it
+    vm_series: [str]} -> {rows: [{kind: "vm" | "host", id: guid | computer name, series, ts, value}] of this host and
+    of those VMs that are on it, problems: [{series, message}]: series that could not be read for some of them}
 ``locate`` (reads)
     {vm_id} -> {found: bool, enabled_state: int | null}; on the host itself
 

@@ -329,24 +329,33 @@ HISTORY = Script(
     "history",
     reads_only=True,
     text=r"""param($p)
+$frame = [string]$p.time_frame
+$problems = @{}
+$rows = @()
 function ConvertTo-Row($kind, $id, $series, $point) { @{
     kind = $kind; id = $id; series = $series; value = [double]$point.Value
-    ts = ($point.Time.ToUniversalTime() - [DateTime]'1970-01-01').TotalSeconds } }
-$frame = [string]$p.time_frame
+    ts = (([DateTime]$point.Time).ToUniversalTime() - [DateTime]'1970-01-01').TotalSeconds } }
 $name = [string](Get-CimInstance -ClassName Win32_ComputerSystem).Name
-$node = Get-ClusterNode -Name $name
-$rows = @(foreach ($series in @($p.host_series)) {
-    $node | Get-ClusterPerformanceHistory -ClusterNodeSeriesName $series -TimeFrame $frame |
-        ForEach-Object { ConvertTo-Row 'host' $name $series $_ }
-})
-$rows += @(foreach ($id in @($p.vm_ids)) {
+foreach ($series in @($p.host_series)) {
+    try {
+        $rows += @(Get-ClusterNode -Name $name |
+            Get-ClusterPerformanceHistory -ClusterNodeSeriesName $series -TimeFrame $frame |
+            Where-Object { $_.Time } | ForEach-Object { ConvertTo-Row 'host' $name $series $_ })
+    } catch { $problems[$series] = [string]$_.Exception.Message }
+}
+foreach ($id in @($p.vm_ids)) {
     $vm = Get-VM -Id ([guid]$id) -ErrorAction SilentlyContinue
     if (-not $vm) { continue }
     foreach ($series in @($p.vm_series)) {
-        $vm | Get-ClusterPerformanceHistory -VMSeriesName $series -TimeFrame $frame |
-            ForEach-Object { ConvertTo-Row 'vm' $vm.Id.ToString() $series $_ }
+        try {
+            $rows += @($vm | Get-ClusterPerformanceHistory -VMSeriesName $series -TimeFrame $frame |
+                Where-Object { $_.Time } | ForEach-Object { ConvertTo-Row 'vm' $vm.Id.ToString() $series $_ })
+        } catch { $problems[$series] = [string]$_.Exception.Message }
     }
-})
-@{ rows = $rows }
+}
+@{
+    rows = $rows
+    problems = @($problems.Keys | ForEach-Object { @{ series = [string]$_; message = $problems[$_] } })
+}
 """,
 )

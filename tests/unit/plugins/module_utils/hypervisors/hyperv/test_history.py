@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.history import (
@@ -13,6 +14,10 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hy
     VM_BATCH,
     frames,
     read_history,
+)
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
+    EndpointUnreachable,
+    HypervisorFault,
 )
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import (
     VM,
@@ -55,7 +60,7 @@ def test_recorded_values_come_in_the_units_of_the_estate_and_only_from_the_part_
         point("vm", VM, "vm.cpu.usage", 99.0, age_s=3000.0),
         point("host", "HV1", "clusternode.cpu.usage", 50.0),
     ]
-    nodes = PlayedHosts("lab", {"hv1": {"counters": counters(100), "history": {"rows": rows}}})
+    nodes = PlayedHosts("lab", {"hv1": {"counters": counters(100), "history": {"rows": rows, "problems": []}}})
     (samples,) = read_history(nodes, NOW - 1800.0, NOW, NOW)
     found = {
         (kind, entity, metric): value
@@ -77,8 +82,38 @@ def test_recorded_values_come_in_the_units_of_the_estate_and_only_from_the_part_
 def test_many_vms_are_asked_for_in_batches_and_the_host_once() -> None:
     reading = counters(100)
     reading["vms"] = [{**reading["vms"][0], "id": f"vm-{number}"} for number in range(2 * VM_BATCH + 1)]
-    nodes = PlayedHosts("lab", {"hv1": {"counters": reading, "history": {"rows": []}}})
+    nodes = PlayedHosts("lab", {"hv1": {"counters": reading, "history": {"rows": [], "problems": []}}})
     assert len(list(read_history(nodes, NOW - 60.0, NOW, NOW))) == 3
     sent = nodes.sent("history")
     assert [len(call["vm_ids"]) for call in sent] == [VM_BATCH, VM_BATCH, 1]
     assert [bool(call["host_series"]) for call in sent] == [True, False, False]
+
+
+class NamedHosts(PlayedHosts):
+    def node(self, host_id: str) -> Any:
+        class Node:
+            name = host_id.upper()
+
+        return Node
+
+
+def test_a_vm_without_history_is_passed_over_and_a_host_without_any_is_an_error() -> None:
+    problems = [{"series": "vm.cpu.usage", "message": "nothing recorded"}]
+    row = {"kind": "host", "id": "HV1", "series": "clusternode.cpu.usage", "value": 1.0, "ts": NOW - 60}
+    some = NamedHosts("lab", {"hv1": {"counters": counters(100), "history": {"rows": [row], "problems": problems}}})
+    assert [len(samples) for samples in read_history(some, NOW - 600, NOW, NOW)] == [1]
+    none = NamedHosts("lab", {"hv1": {"counters": counters(100), "history": {"rows": [], "problems": problems}}})
+    with pytest.raises(HypervisorFault, match="nothing recorded"):
+        list(read_history(none, NOW - 600, NOW, NOW))
+
+
+def test_a_node_that_cannot_be_asked_does_not_keep_the_others_from_telling() -> None:
+    row = {"kind": "host", "id": "HV2", "series": "clusternode.cpu.usage", "value": 1.0, "ts": NOW - 60}
+    hosts = {
+        "hv1": {"counters": EndpointUnreachable("HV1 is down")},
+        "hv2": {"counters": counters(100), "history": {"rows": [row], "problems": []}},
+    }
+    told = []
+    with pytest.raises(EndpointUnreachable, match="HV1 is down"):
+        told.extend(len(samples) for samples in read_history(NamedHosts("lab", hosts), NOW - 600, NOW, NOW))
+    assert told == [1]
