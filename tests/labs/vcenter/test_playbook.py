@@ -43,33 +43,6 @@ def test_the_main_playbook_moves_the_vm_and_the_second_run_leaves_it(
     assert estate.requests()["RelocateVM_Task"] == 1
 
 
-def test_modules_chain_by_ids_and_each_is_idempotent(estate: VCenter, module: Module, tmp_path: Path) -> None:
-    base = common(estate, tmp_path)
-    facts = module("vm_metrics_facts", {**base, "history_hours": 48})
-    assert not facts.get("failed"), facts
-    assert not module("vm_forecast", {**base, "horizon_hours": 2.0}).get("failed")
-    selection = module("host_select", {**base, "vm": VM})
-    assert selection["decision"] == "move", selection
-    claim = {**base, "vm": VM, "host": selection["destination"], "tier": "hard"}
-    foreseen = module("host_reserve", claim, "--check")
-    assert foreseen["changed"], foreseen
-    assert "CreateResourcePool" not in estate.requests()
-    reserved = module("host_reserve", claim)
-    assert reserved["changed"], reserved
-    assert not module("host_reserve", claim)["changed"]
-    move = {**base, "vm": VM, "reservation_id": reserved["reservation_id"]}
-    foreseen = module("vm_migrate", move, "--check")
-    assert foreseen["changed"], foreseen
-    assert "RelocateVM_Task" not in estate.requests()
-    moved = module("vm_migrate", move)
-    assert moved["changed"], moved
-    again = module("vm_migrate", move)
-    assert not again["changed"], again
-    assert not again.get("failed"), again
-    info = module("host_reserve_info", {**base, "vms": [VM]})
-    assert [entry["state"] for entry in info["reservations"]] == ["consumed"]
-
-
 def test_wrong_password_and_distrusted_certificate_fail_with_codes(
     estate: VCenter, module: Module, tmp_path: Path
 ) -> None:

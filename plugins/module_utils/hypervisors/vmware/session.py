@@ -42,8 +42,9 @@ class Address:
 
     @property
     def text(self) -> str:
-        """``host:port``, for messages."""
-        return f"{self.hostname}:{self.port}"
+        """``host:port`` and the proxy on the way, for messages."""
+        way = f" by way of the proxy {self.proxy_host}:{self.proxy_port}" if self.proxy_host else ""
+        return f"{self.hostname}:{self.port}{way}"
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Address:
