@@ -97,6 +97,11 @@ class Operations:
         script = SCRIPTS[operation]
         if call["script"] != script.text:
             raise AssertionError(f"the script of {operation} is not the shipped one")
+        if call["host"] and call["host"].upper() != self.host.name.upper():
+            _answer(
+                command, call["frame"], {"ok": False, "error": PowerShellError("OtherHost", "OtherHost").as_reply()}
+            )
+            return 0
         self.calls.append((operation, parameters))
         mishap = self._mishap(operation)
         if mishap and mishap.mute_until_stopped:
@@ -107,8 +112,7 @@ class Operations:
         if mishap and mishap.output is not None:
             command.write(mishap.output)
             return 0
-        reply = json.dumps(self._reply(operation, parameters, mishap), ensure_ascii=False)
-        command.write(f"\n<<<{call['frame']}\n{reply}\n{call['frame']}>>>\n".encode())
+        _answer(command, call["frame"], self._reply(operation, parameters, mishap))
         return 0
 
     def _reply(self, operation: str, parameters: Mapping[str, Any], mishap: Mishap | None) -> dict[str, Any]:
@@ -129,6 +133,12 @@ class Operations:
                     self.mishaps.remove(mishap)
                 return mishap
         return None
+
+
+def _answer(command: Command, frame: str, reply: Mapping[str, Any]) -> None:
+    """Write the answer as the bootstrap frames it."""
+    body = json.dumps(reply, ensure_ascii=False)
+    command.write(f"\n<<<{frame}\n{body}\n{frame}>>>\n".encode())
 
 
 def _check_line(command: Command) -> None:

@@ -285,3 +285,11 @@ def test_six_threads_share_a_runner_and_get_their_own_answers(start: Callable[..
         assert list(pool.map(ask, range(6))) == [[f"vm-{number}"] * 5 for number in range(6)]
     assert lab.shells_opened() == 30
     assert lab.open_shells() == 0
+
+
+def test_a_script_that_is_meant_for_one_host_does_not_run_on_another(lab: Lab) -> None:
+    (connection,) = connections(lab.endpoint("HV1"))
+    error = error_of(lambda: Runner("lab", connection, "HV2").run(LOCATE, {"vm_id": sites.vm_id(sites.WEB)}))
+    assert error.code == "other_host_answered"
+    assert lab.machine("HV1").asked("locate") == []
+    assert Runner("lab", connection, "hv1").run(IDENTIFY)["computer_name"] == "HV1"

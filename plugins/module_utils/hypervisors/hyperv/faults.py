@@ -73,6 +73,12 @@ class DoubleHop(HypervisorFault):
     code = "double_hop_refused"
 
 
+class OtherHost(HypervisorFault):
+    """Another host answered than the one that was meant; nothing was run there."""
+
+    code = "other_host_answered"
+
+
 class RoleMissing(UnsupportedVersion):
     """The host does not have the Hyper-V role."""
 
@@ -199,6 +205,11 @@ def from_script(where: str, operation: str, error: Mapping[str, Any]) -> Foresig
 
 def _kind_of(fault: str, target: str, category: str, codes: set[str]) -> tuple[type[ForesightError], str]:
     """Return the class of error and the advice that fit what PowerShell said."""
+    if fault == "OtherHost":
+        return OtherHost, (
+            "The address leads to another host than it did. Give addresses of hosts as winrm_hosts, not the name of a "
+            "cluster, and check winrm_node_addresses."
+        )
     if NO_CREDENTIALS in codes:
         return DoubleHop, (
             "The source host cannot log in at the destination with your login. Use winrm_transport kerberos and let "

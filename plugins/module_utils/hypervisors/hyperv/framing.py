@@ -4,10 +4,12 @@
 
 To standard input: one JSON object in ASCII, then the end of the stream::
 
-    {"operation": "vms", "frame": "8f0c...", "script": "param($p) ...", "parameters": {"vm_ids": []}}
+    {"operation": "vms", "frame": "8f0c...", "host": "HV1", "script": "param($p) ...", "parameters": {"vm_ids": []}}
 
 ``operation`` names the script for whoever logs or plays the host; PowerShell does not read it. ``frame`` is a random
-word. From standard output: anything, then one JSON object in UTF-8 between two lines made of that word, then anything::
+word. ``host`` is the computer name of the host that is meant ("": any); another one runs nothing and answers an error
+whose ``id`` is ``OtherHost``. From standard output: anything, then one JSON object in UTF-8 between two lines made of
+that word, then anything::
 
     <<<8f0c...
     {"ok": true, "answer": {...}}
@@ -37,9 +39,15 @@ def new_frame() -> str:
     return secrets.token_hex(16)
 
 
-def encode_call(script: Script, parameters: Mapping[str, object], frame: str) -> bytes:
-    """Return the call as bytes for standard input."""
-    call = {"operation": script.operation, "frame": frame, "script": script.text, "parameters": dict(parameters)}
+def encode_call(script: Script, parameters: Mapping[str, object], frame: str, host: str = "") -> bytes:
+    """Return the call as bytes for standard input; ``host`` is the computer name of the only host to run it."""
+    call = {
+        "operation": script.operation,
+        "frame": frame,
+        "host": host,
+        "script": script.text,
+        "parameters": dict(parameters),
+    }
     return json.dumps(call, ensure_ascii=True).encode("ascii")
 
 

@@ -81,14 +81,15 @@ class Nodes:
 
     def _learn(self, runner: Runner) -> None:
         seen = runner.run(IDENTIFY)
-        entry = Node(host_id_of(seen["computer_name"]), seen["computer_name"], seen["fqdn"], runner)
+        name = str(seen["computer_name"])
+        entry = Node(host_id_of(name), name, seen["fqdn"], Runner(self.endpoint, runner.connection, name))
         nodes = {entry.host_id: entry}
         for name in seen["node_names"]:
             host_id = host_id_of(name)
             if host_id not in nodes:
                 fqdn = f"{name}.{seen['domain']}" if seen["domain"] else name
                 connection = self._common.at(self._addresses.get(host_id, fqdn))
-                nodes[host_id] = Node(host_id, name, fqdn, Runner(self.endpoint, connection))
+                nodes[host_id] = Node(host_id, name, fqdn, Runner(self.endpoint, connection, name))
         with self._lock:
             self._nodes, self.entry, self.cluster = nodes, entry.host_id, seen["cluster"]
             self.has_history = bool(seen["performance_history"])

@@ -51,10 +51,11 @@ _STDERR_TAIL = 400
 class Runner:
     """Runs scripts on one host, from several threads if need be: every call has a protocol and a shell of its own."""
 
-    def __init__(self, endpoint: str, connection: Connection) -> None:
-        """Take the endpoint's name and the way to the host; no I/O."""
+    def __init__(self, endpoint: str, connection: Connection, host: str = "") -> None:
+        """Take the endpoint's name, the way to the host and its computer name ("": not known yet); no I/O."""
         self.endpoint = endpoint
         self.connection = connection
+        self.host = host
 
     def run(
         self, script: Script, parameters: Mapping[str, object] | None = None, *, deadline_s: float | None = None
@@ -88,7 +89,7 @@ class Runner:
 
     def _run_once(self, script: Script, parameters: Mapping[str, object], ends: float) -> dict[str, Any]:
         frame = new_frame()
-        output, errors = self._output_of(encode_call(script, parameters, frame), ends)
+        output, errors = self._output_of(encode_call(script, parameters, frame, self.host), ends)
         try:
             reply = decode_reply(output, frame)
         except BrokenFrame as problem:

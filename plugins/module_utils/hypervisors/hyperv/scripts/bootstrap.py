@@ -4,7 +4,8 @@
 
 It must not name PowerShell's automatic variable for piped input: powershell.exe would then read the standard input
 itself (about_Automatic_Variables). Bytes are read from and written to the streams themselves, so that neither the
-console's code page nor ``[Console]::InputEncoding`` with its byte-order mark has a say.
+console's code page nor ``[Console]::InputEncoding`` with its byte-order mark has a say. A script that is meant for
+one host does not run on another: the name of a cluster, or an address, may lead to a different node from call to call.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ $utf8 = New-Object -TypeName System.Text.UTF8Encoding -ArgumentList $false
 $reader = New-Object -TypeName System.IO.StreamReader -ArgumentList ([Console]::OpenStandardInput()), $utf8
 $call = ConvertFrom-Json -InputObject $reader.ReadToEnd()
 try {
+    if ($call.host -and $call.host -ne $env:COMPUTERNAME) { throw 'OtherHost' }
     $reply = @{ ok = $true; answer = (& ([scriptblock]::Create($call.script)) $call.parameters) }
 } catch {
     $failure = $_

@@ -32,8 +32,8 @@ def framed(body: bytes, frame: str) -> bytes:
 def test_whatever_the_parameters_hold_the_script_is_the_constant_and_the_call_is_ascii(
     parameters: dict[str, object],
 ) -> None:
-    call = json.loads(encode_call(VMS, parameters, "f").decode("ascii"))
-    assert call == {"operation": "vms", "frame": "f", "script": VMS.text, "parameters": parameters}
+    call = json.loads(encode_call(VMS, parameters, "f", "HV1").decode("ascii"))
+    assert call == {"operation": "vms", "frame": "f", "host": "HV1", "script": VMS.text, "parameters": parameters}
 
 
 @given(JSON, st.binary(max_size=60), st.binary(max_size=60))

@@ -69,6 +69,14 @@ def test_a_node_s_address_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nodes.node("hv2").runner.connection.url == "https://10.0.0.12:15986/wsman"
 
 
+def test_every_host_is_asked_by_its_name_so_that_no_other_runs_what_is_meant_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = nodes_of(monkeypatch, lambda *_call: identify("HV1", ("HV1", "HV2")), winrm_hosts=["cluster.lab.test"])
+    nodes.connect()
+    assert [nodes.node(host_id).runner.host for host_id in ("hv1", "hv2")] == ["HV1", "HV2"]
+
+
 def test_a_refused_login_is_not_tried_at_the_next_host(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
