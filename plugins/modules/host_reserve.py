@@ -38,7 +38,8 @@ options:
         changed amount, tier or window changes it at once or not at all.
       - V(absent) gives it back. Nothing to give back is fine.
       - V(reconciled) expires what has lapsed, removes holds on the hypervisors whose reservation has ended, repairs
-        those of living reservations, and reports hosts that hold more than they have.
+        those of living reservations, reports hosts that hold more than they have, and forgets what ended more than
+        O(retention_days) ago.
         It needs no VM and no host, and is best run on a schedule.
     type: str
     choices: [present, absent, reconciled]
@@ -142,6 +143,13 @@ options:
       - That usually means that two playbooks are moving the same VM, so it fails by default and names the other.
     type: bool
     default: false
+  retention_days:
+    description:
+      - With O(state=reconciled), how long a reservation that has ended is kept with its audit trail, in days since its
+        last change and the end of its window. At least 1.
+      - On PostgreSQL this needs the right to delete. Without it everything is kept, and a warning says so.
+    type: float
+    default: 90
   snapshot_id:
     description: The snapshot of the estate to work from.
     type: str
@@ -335,6 +343,10 @@ clocks_corrected:
   returned: when O(state=reconciled)
   type: list
   elements: str
+forgotten:
+  description: How many reservations that ended more than O(retention_days) ago were removed with their audit trails.
+  returned: when O(state=reconciled)
+  type: int
 unreachable:
   description: The endpoints that did not answer, each with its error.
   returned: when O(state=reconciled)
@@ -370,6 +382,7 @@ OPTIONS = {
     "vm_endpoint": {"type": "str"},
     "host": {"type": "str"},
     "reservation_id": {"type": "str"},
+    "retention_days": {"type": "float", "default": 90},
     "tier": {"type": "str", "choices": ["hard", "soft"], "default": "hard"},
     "amount": {
         "type": "dict",

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import to_iso
-from ..errors import ForesightError
+from ..errors import ForesightError, InvalidOption
 from ..estate.reservation import Reservation
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Driver, Hold
 from ..reservations.ledger import Ledger
+from ..reservations.ledger_errors import LedgerDenied
 from .context import Context, Outcome
 from .enforcement import endpoint_of, enforce, host_id_of
 from .overcommitment import overcommitted_hosts
@@ -21,6 +22,7 @@ from .reserve_request import ReserveRequest, brief
 
 #: Largest relative difference between what is held and what is reserved that is mere rounding by the platform.
 ROUNDING = 0.01
+DAY_S = 86_400.0
 
 
 @dataclass
@@ -36,10 +38,11 @@ class _Report:
     foreign_holds: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
     clocks_corrected: list[str] = field(default_factory=list)
+    forgotten: int = 0
 
-    def changes(self) -> dict[str, list[Any]]:
+    def changes(self) -> dict[str, Any]:
         """Return what differs from before, without what was only found."""
-        kinds = ("expired", "removed_holds", "settled", "adopted", "placed_again", "clocks_corrected")
+        kinds = ("expired", "removed_holds", "settled", "adopted", "placed_again", "clocks_corrected", "forgotten")
         return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind)}
 
 
@@ -65,11 +68,13 @@ class _Scene:
 
 
 def reconcile(request: ReserveRequest, context: Context) -> Outcome:
-    """Expire what has lapsed, remove holds without a living reservation, repair living ones, report the rest.
+    """Expire what has lapsed, remove holds without a living reservation, repair living ones, forget old ones.
 
     Endpoints that do not answer are reported and left alone. Holds made through another ledger are reported as
-    foreign and never touched. Running it again changes nothing.
+    foreign and never touched. Running it again changes nothing. Raises `InvalidOption` for ``retention_days`` below 1.
     """
+    if not request.retention_days >= 1:
+        raise InvalidOption("retention_days", f"{request.retention_days!r} is less than a day")
     with Fleet(request.endpoints) as fleet, request.open_ledger(writable=not context.check_mode) as ledger:
         scene = _Scene(fleet, ledger, fleet.clock.now(), context.check_mode, _Report())
         # Holds are listed before the ledger is read: every hold listed had its claim committed before.
@@ -88,14 +93,29 @@ def reconcile(request: ReserveRequest, context: Context) -> Outcome:
             if reservation.state == "active" and answered and reservation.reservation_id not in held:
                 _judge_missing(scene, fleet.driver(endpoint_of(reservation)), reservation)
         overcommitted, warnings = overcommitted_hosts(request, ledger, scene.now_ts)
+        kept = _forget(scene, request.retention_days)
     changes = scene.report.changes()
     result: dict[str, Any] = {**vars(scene.report), "unreachable": unreachable, "overcommitted": overcommitted}
     return Outcome(
         changed=bool(changes),
         result=result,
         diff={"before": changes, "after": {}},
-        warnings=(*warnings, *_warnings(scene.report, unreachable)),
+        warnings=(*warnings, *kept, *_warnings(scene.report, unreachable)),
     )
+
+
+def _forget(scene: _Scene, retention_days: float) -> tuple[str, ...]:
+    """Remove what ended longer ago than it is kept; a role that may not delete anything keeps it, with a warning."""
+    before_ts = scene.now_ts - retention_days * DAY_S
+    due = scene.ledger.forget(before_ts, dry_run=True)
+    try:
+        scene.report.forgotten = scene.ledger.forget(before_ts) if due and not scene.check_mode else due
+    except LedgerDenied as error:
+        return (
+            f"{due} reservations that ended more than {retention_days:g} days ago are kept, as this role may not "
+            f"delete them: {error.message}",
+        )
+    return ()
 
 
 def _correct_clocks(scene: _Scene) -> None:

@@ -19,6 +19,9 @@ from ..reservations.location import ledger_url
 #: Longest window that is reserved when none is asked for, in hours.
 DEFAULT_WINDOW_HOURS = 24.0
 
+#: How long ended reservations and their audit trails are kept, in days: a quarter, which most audits look back on.
+DEFAULT_RETENTION_DAYS = 90.0
+
 
 @dataclass(frozen=True)
 class ReserveRequest:
@@ -45,6 +48,7 @@ class ReserveRequest:
     snapshot_id: str = "latest"
     forecast_id: str = "latest"
     reservation_id: str | None = None
+    retention_days: float = DEFAULT_RETENTION_DAYS
 
     def actor(self) -> str:
         """Return who claims: ``owner``, or else the user and machine that this runs on."""

@@ -33,6 +33,8 @@ else:
 
 #: How far clocks of controllers may differ, in seconds, before a claim is refused.
 CLOCK_TOLERANCE_S = 300.0
+#: Ended reservations removed in one transaction.
+FORGOTTEN_AT_ONCE = 500
 #: Stands for the id that a reservation would get, in the answer to a dry run.
 FORESEEN_ID = "r-foreseen"
 
@@ -206,6 +208,18 @@ class Ledger:
         for host_key in hosts:
             found.extend(self._database.write(partial(self._sweep, host_key=host_key, now_ts=now_ts)))
         return tuple(found)
+
+    def forget(self, before_ts: float, *, dry_run: bool = False) -> int:
+        """Remove what ended, with its window, before ``before_ts``, audit trail included; return how many it were.
+
+        With ``dry_run`` only count them. `FORGOTTEN_AT_ONCE` go in one transaction, so that nobody waits long.
+        """
+        if dry_run:
+            return len(self._database.read(lambda connection: rows.ended_before(connection, before_ts)))
+        forgotten = 0
+        while batch := self._database.write(partial(_forget_some, before_ts=before_ts)):
+            forgotten += batch
+        return forgotten
 
     def hosts_ahead(self, now_ts: float) -> tuple[str, ...]:
         """Return the keys of the hosts last changed later than ``now_ts``, which is what a clock set back leaves."""
@@ -389,6 +403,13 @@ class Ledger:
                 change=difference(old, new),
             ),
         )
+
+
+def _forget_some(connection: sa.Connection, before_ts: float) -> int:
+    ids = rows.ended_before(connection, before_ts, FORGOTTEN_AT_ONCE)
+    if ids:
+        rows.delete(connection, ids)
+    return len(ids)
 
 
 def _ahead(connection: sa.Connection, now_ts: float) -> tuple[str, ...]:

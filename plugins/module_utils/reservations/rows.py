@@ -132,3 +132,26 @@ def known_hosts(connection: sa.Connection) -> tuple[str, ...]:
 def hosts_with_lapsed(connection: sa.Connection, now_ts: float) -> tuple[str, ...]:
     """Return the keys of hosts that have a lapsed reservation nobody has marked yet, sorted."""
     return tuple(sorted({reservation.host_key for reservation in search(connection, lapsed_at_ts=now_ts)}))
+
+
+def ended_before(connection: sa.Connection, before_ts: float, at_most: int | None = None) -> tuple[str, ...]:
+    """Return the ids of reservations that ended, and whose windows passed, before ``before_ts``, longest ago first.
+
+    With ``at_most`` no more than so many, and kept from being changed until the transaction ends; those that
+    somebody is changing are passed over.
+    """
+    table = tables().reservations
+    query = (
+        sa.select(table.c.reservation_id)
+        .where(table.c.state != "active", table.c.end_ts < before_ts, table.c.updated_ts < before_ts)
+        .order_by(table.c.updated_ts, table.c.reservation_id)
+    )
+    if at_most is not None:
+        query = query.limit(at_most).with_for_update(skip_locked=True)
+    return tuple(connection.execute(query).scalars())
+
+
+def delete(connection: sa.Connection, reservation_ids: Collection[str]) -> None:
+    """Remove the reservations of those ids with their audit trails."""
+    for table in (tables().transitions, tables().reservations):
+        connection.execute(sa.delete(table).where(table.c.reservation_id.in_(list(reservation_ids))))

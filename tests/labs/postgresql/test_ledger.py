@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
+from ansible_collections.foresight.migration.plugins.module_utils.reservations import ledger as ledger_module
 from ansible_collections.foresight.migration.plugins.module_utils.reservations import postgresql_database, rows
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger, open_ledger
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import (
@@ -29,6 +30,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.reservations.v
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.reservations.claims_for_tests import (
     NOW,
     OTHER_VM,
+    check_forgetting,
     claim,
     room,
 )
@@ -323,3 +325,40 @@ def test_the_ledger_refuses_on_postgresql_as_on_sqlite(ledger: Ledger) -> None:
     with pytest.raises(ClaimRefused) as refusal:
         ledger.claim(claim(5.0, vm_uuid=OTHER_VM), room(), NOW)
     assert refusal.value.details["shortfall"][0]["missing"] == 1.0
+
+
+def test_only_what_ended_long_ago_is_forgotten_on_postgresql_too(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "FORGOTTEN_AT_ONCE", 2)
+    check_forgetting(ledger)
+
+
+def test_what_somebody_is_changing_is_not_forgotten_and_not_waited_for(
+    postgresql: PostgresServer, database: str, ledger: Ledger
+) -> None:
+    kept, gone = (
+        ledger.claim(claim(1.0, vm_uuid=vm), room(), NOW).reservation.reservation_id for vm in ("vm-1", "vm-2")
+    )
+    ledger.expire(NOW + 9000)
+    with postgresql.connect(database) as other, other.transaction():
+        other.execute("SELECT * FROM ledger_reservations WHERE reservation_id = %s FOR UPDATE", (kept,))
+        assert ledger.forget(NOW + 99 * 86400) == 1
+    assert [held.reservation_id for held in ledger.find()] == [kept]
+    assert len(ledger.transitions(kept)) == 2
+    assert ledger.transitions(gone) == ()
+
+
+def test_a_role_that_may_not_delete_is_refused_and_nothing_is_lost(
+    postgresql: PostgresServer, database: str, ledger: Ledger
+) -> None:
+    held = ledger.claim(claim(1.0), room(), NOW).reservation
+    ledger.release(held.reservation_id, NOW)
+    with (
+        _role(postgresql, database, *LEAST_PRIVILEGES) as name,
+        open_ledger(postgresql.url(database, name, "secret"), actor="tests") as limited,
+    ):
+        assert limited.forget(NOW + 99 * 86400, dry_run=True) == 1
+        with pytest.raises(LedgerDenied):
+            limited.forget(NOW + 99 * 86400)
+    assert len(ledger.transitions(held.reservation_id)) == 2

@@ -22,7 +22,9 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.res
     reserve_info,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve_request import ReserveRequest
+from ansible_collections.foresight.migration.plugins.module_utils.reservations import ledger as ledger_module
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger, open_ledger
+from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import LedgerDenied
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
 from ansible_collections.foresight.migration.tests.unit.stores import take_stock
@@ -351,6 +353,37 @@ def test_expired_claims_and_their_holds_are_removed_and_named(site: Site) -> Non
     assert [each["reservation_id"] for each in outcome.result["removed_holds"]] == [lapsed]
     assert site.holds() == {}
     assert not site.run(state="reconciled").changed
+
+
+def test_what_ended_long_ago_is_forgotten_after_the_days_asked_for(site: Site) -> None:
+    held = site.run().result["reservation_id"]
+    site.run(state="absent", reservation_id=held)
+    site.pass_time(40 * 86400.0)
+    assert not site.run(state="reconciled").changed
+    foreseen = site.run(check_mode=True, state="reconciled", retention_days=30)
+    outcome = site.run(state="reconciled", retention_days=30)
+    assert (
+        (foreseen.changed, foreseen.result["forgotten"]) == (outcome.changed, outcome.result["forgotten"]) == (True, 1)
+    )
+    assert site.info()["reservations"] == []
+    assert not site.run(state="reconciled", retention_days=30).changed
+    for days in (0.5, -1.0, float("nan")):
+        assert site.fails(state="reconciled", retention_days=days).code == "invalid_option"
+
+
+def test_a_ledger_that_may_not_be_deleted_from_keeps_what_ended_and_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.run(state="absent", reservation_id=site.run().result["reservation_id"])
+    site.pass_time(100 * 86400.0)
+
+    def refuse(connection: object, before_ts: float) -> int:
+        raise LedgerDenied("permission denied for table ledger_transitions")
+
+    monkeypatch.setattr(ledger_module, "_forget_some", refuse)
+    outcome = site.run(state="reconciled")
+    assert (outcome.changed, outcome.result["forgotten"]) == (False, 0)
+    assert any("1 reservations that ended more than 90 days ago are kept" in each for each in outcome.warnings)
 
 
 def test_holds_of_another_ledger_are_reported_and_left_alone(site: Site) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.claims import ClaimRequest
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.host_calendar import HostRoom
+from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -42,3 +43,29 @@ def claim(cpu_cores: float = 4.0, **changes: Any) -> ClaimRequest:
         "owner": "tests",
     }
     return ClaimRequest(**{**values, **changes})
+
+
+DAY = 24 * HOUR
+
+
+def check_forgetting(ledger: Ledger) -> None:
+    """Check on an empty ledger that only what ended long ago is forgotten, and all of that."""
+    ids: dict[str, str] = {}
+    for number, name in enumerate(("released", "expired", "consumed", "late", "lasting", "active")):
+        window = {"end_ts": NOW + 30 * DAY} if name in ("lasting", "active") else {}
+        asked = claim(1.0, vm_uuid=f"vm-{number}", host_key=f"e/h{number}", ttl_s=40 * DAY, **window)
+        ids[name] = ledger.claim(asked, room(), NOW).reservation.reservation_id
+    ledger.release(ids["released"], NOW + HOUR, "not needed")
+    ledger.consume(ids["consumed"], NOW + HOUR)
+    ledger.consume(ids["lasting"], NOW + HOUR)
+    ledger.expire(NOW + 5 * HOUR)
+    ledger.consume(ids["late"], NOW + 25 * DAY)
+    before_ts = NOW + 20 * DAY
+    assert ledger.forget(NOW, dry_run=True) == ledger.forget(NOW) == 0
+    assert ledger.forget(before_ts, dry_run=True) == 3
+    assert len(ledger.find()) == 6
+    assert ledger.forget(before_ts) == 3
+    assert ledger.forget(before_ts) == 0
+    assert {held.reservation_id for held in ledger.find()} == {ids["late"], ids["lasting"], ids["active"]}
+    assert ledger.transitions(ids["released"]) == ()
+    assert [line.action for line in ledger.transitions(ids["lasting"])] == ["created", "consumed"]

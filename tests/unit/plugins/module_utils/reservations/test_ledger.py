@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import InvalidOption
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
+from ansible_collections.foresight.migration.plugins.module_utils.reservations import ledger as ledger_module
 from ansible_collections.foresight.migration.plugins.module_utils.reservations import rows
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger, open_ledger
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import (
@@ -27,6 +28,7 @@ from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.res
     NOW,
     OTHER_VM,
     VM,
+    check_forgetting,
     claim,
     room,
 )
@@ -326,3 +328,11 @@ def test_reservations_are_found_by_host_vm_name_state_and_window(ledger: Ledger)
     assert ledger.find(end_ts=NOW + 5 * HOUR) == (first,)
     assert ledger.find(host_keys=[]) == ()
     assert ledger.known_hosts() == ("e/h1", "e/h2")
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 500])
+def test_only_what_ended_long_ago_is_forgotten_with_its_trail(
+    ledger: Ledger, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "FORGOTTEN_AT_ONCE", at_once)
+    check_forgetting(ledger)
