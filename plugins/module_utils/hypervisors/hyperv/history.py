@@ -8,7 +8,7 @@ Series, units and time frames: Microsoft, "Performance history for Storage Space
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,7 @@ from .nodes import Nodes
 from .scripts.reads import COUNTERS, HISTORY
 
 MIB = 2**20
+MINUTE_S = 60.0
 HOUR_S = 3600.0
 DAY_S = 86400.0
 #: Time frames with how far back each reaches, finest first: one value in 10 s, 5 min, 15 min, 1 h, 1 day.
@@ -30,6 +31,8 @@ TIME_FRAMES = (
     ("LastMonth", 35 * DAY_S),
     ("LastYear", 400 * DAY_S),
 )
+#: The frame whose values are more often than anything here needs.
+FINEST = "LastHour"
 #: Series in lower case -> metric and what its values are multiplied with; CPU is a share of the server's processors.
 VM_SERIES = {
     "vm.cpu.usage": ("cpu", 0.01),
@@ -80,8 +83,8 @@ def _of_host(nodes: Nodes, host_id: str, parts: Sequence[tuple[str, float, float
             found += len(answer["rows"])
             problem = next((told["message"] for told in answer["problems"]), problem)
             points = [point for point in answer["rows"] if start_ts < point["ts"] <= end_ts]
-            rows = [_row(nodes, host_id, processors, point) for point in points]
-            yield samples_of(row for row in rows if row is not None)
+            rows = [row for point in points if (row := _row(nodes, host_id, processors, point)) is not None]
+            yield samples_of(per_minute(rows) if frame == FINEST else rows)
     if problem and not found:
         raise HypervisorFault(
             f"Endpoint {nodes.endpoint!r} ({nodes.node(host_id).name}) tells no performance history: {problem}",
@@ -98,6 +101,16 @@ def frames(since_ts: float, until_ts: float, now_ts: float) -> list[tuple[str, f
         for (name, _reach_s), (newest, oldest) in zip(TIME_FRAMES, pairwise(edges), strict=True)
     ]
     return [(name, start_ts, end_ts) for name, start_ts, end_ts in parts if start_ts < end_ts]
+
+
+def per_minute(rows: Iterable[Row]) -> list[Row]:
+    """Return the mean of each minute of every series, at the minute's beginning."""
+    sums: dict[tuple[str, str, str, float], tuple[float, int]] = {}
+    for kind, entity, metric, ts, value in rows:
+        key = (kind, entity, metric, ts // MINUTE_S * MINUTE_S)
+        total, count = sums.get(key, (0.0, 0))
+        sums[key] = (total + value, count + 1)
+    return [(*key, total / count) for key, (total, count) in sums.items()]
 
 
 def _row(nodes: Nodes, host_id: str, processors: int, point: Mapping[str, Any]) -> Row | None:

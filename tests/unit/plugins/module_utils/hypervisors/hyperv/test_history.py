@@ -13,6 +13,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hy
     HOUR_S,
     VM_BATCH,
     frames,
+    per_minute,
     read_history,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
@@ -77,6 +78,11 @@ def test_recorded_values_come_in_the_units_of_the_estate_and_only_from_the_part_
             ("host", "lab/hv1", "cpu"): 2.0,
         }
     )
+
+
+def test_what_comes_every_ten_seconds_is_kept_by_the_minute() -> None:
+    rows = [("vm", VM, "cpu", NOW + second, float(second)) for second in range(0, 120, 10)]
+    assert per_minute(rows) == [("vm", VM, "cpu", NOW, 25.0), ("vm", VM, "cpu", NOW + 60, 85.0)]
 
 
 def test_many_vms_are_asked_for_in_batches_and_the_host_once() -> None:
