@@ -102,6 +102,12 @@ bench-placement: $(TEST_VENV)/.ready ## Replay recorded demand under five placem
 bench-forecast: $(TEST_VENV)/.ready $(BENCH_VENV)/.ready ## Score forecasts beside other libraries (TRACES=FOLDER for other traces).
 	$(TEST_VENV)/bin/python benchmarks/bench_forecast.py --competitors $(BENCH_VENV)/bin/python $(if $(TRACES),--traces $(TRACES))
 
+.PHONY: bench-forecast-scale
+bench-forecast-scale: $(TEST_VENV)/.ready ## Forecast 10,000 VMs on 2 processes and on a Dask cluster of 2 workers (VMS=N for fewer).
+	@rm -f $(BUILD)/forecast-digest && mkdir -p $(BUILD)
+	$(TEST_VENV)/bin/python benchmarks/forecast_scale.py --on local --digest $(BUILD)/forecast-digest $(if $(VMS),--vms $(VMS))
+	$(TEST_VENV)/bin/python benchmarks/forecast_scale.py --on dask --digest $(BUILD)/forecast-digest $(if $(VMS),--vms $(VMS))
+
 $(BENCH_VENV)/.ready: benchmarks/requirements.txt
 	tools/make-venv $(BENCH_VENV) $(PYTHON)
 	$(BENCH_VENV)/bin/python $(PIP) -r benchmarks/requirements.txt

@@ -2,190 +2,169 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Scores forecasts on recorded demand of VMs that no weights were learnt from, beside what one would install instead.
 
-Usage: bench_forecast.py [--traces FOLDER] [--origins N] [--competitors PYTHON] [--out FILE]
+Usage: bench_forecast.py [--traces FOLDER] [--origins N] [--competitors PYTHON] [--kept FOLDER] [--out FILE]
 
-``--traces`` holds bitbrains_rnd.parquet (default: the sample in benchmarks/data). ``--competitors`` is the interpreter
-of a virtual environment with statsforecast and prophet; without it only our own models are scored.
+``--traces`` holds bitbrains_rnd.parquet (default: the sample in benchmarks/data), and perhaps planetlab.parquet and
+nab_aws.parquet for the cold start. ``--competitors`` is the interpreter of a virtual environment with statsforecast and
+prophet; without it only our own models are scored. ``--kept`` keeps what those libraries said.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
-import resource
-import subprocess
-import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "tools" / "train"), str(HERE.parent / "tests")]
-importlib.import_module("conftest")  # makes this checkout importable as the collection
-from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import LEVELS  # noqa: E402
-from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesSet  # noqa: E402
-from ansible_collections.foresight.migration.plugins.module_utils.forecasting import backtest, levels  # noqa: E402
+importlib.import_module("forecast_cases")  # makes this checkout importable as the collection
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting import levels  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.forecast import forecast  # noqa: E402
-from ansible_collections.foresight.migration.plugins.module_utils.forecasting.history import prepare  # noqa: E402
-from ansible_collections.foresight.migration.plugins.module_utils.forecasting.members import DayNaive  # noqa: E402
-from ansible_collections.foresight.migration.plugins.module_utils.forecasting.model import Task  # noqa: E402
-from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import (  # noqa: E402
-    ForecastRequest,
-)
-from traces import DAY, METRICS, STEP_S, Traces, read_bitbrains, split  # noqa: E402
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import ForecastRequest  # noqa: E402
+from forecast_cases import DAY, HERE, LEVELS, METRICS, Case, PeakScore, Traces, table, usable_origins  # noqa: E402
+from forecast_cold_start import cold_start_tables  # noqa: E402
+from forecast_competitors import peak_mib  # noqa: E402
+from forecast_side_by_side import HEAD, SERIES, side_by_side  # noqa: E402
+from traces import read_bitbrains, split  # noqa: E402
 
-HISTORY_DAYS = 14
 GROUP, GROUPS = 20, 60
 SEED = 0
-TRIVIAL = 1e-4
 OURS = ("auto", "global", "lstm", "seasonal_quantile", "last_day", "day_naive")
-#: Series and origin on which the slow ones are compared with ours.
-SUBSET = 12
+#: Origins are drawn from all that lie so many steps apart and whose day was recorded.
+EVERY = 30
+#: Groups are scored at every so many steps: 18 hours, so that all times of day occur.
+GROUPS_EVERY = 216
+#: Origins (steps) at which the rules of the past alone give the figures that the yardsticks were set by, among all that
+#: lie six hours apart: found by those rules' figures, without a look at ours.
+YARDSTICK_ORIGINS = (4_056, 6_864, 7_944)
 
 
-class Case:
-    """One origin: the history, what came, and the loss of yesterday's rule, per series."""
-
-    def __init__(self, traces: Traces, origin: int) -> None:
-        self.traces = traces
-        self.series = SeriesSet(traces.keys, 0.0, STEP_S, traces.values[:, origin - HISTORY_DAYS * DAY : origin])
-        self.actual = traces.values[:, origin : origin + DAY]
-        history, _abstained = prepare(self.series)
-        assert history.keys == traces.keys, "a benchmark needs VMs that are measured at every origin"
-        self.scale = history.scale
-        metrics = tuple(key.metric for key in traces.keys)
-        task = Task(history.values, history.observed, metrics, STEP_S, 0.0, DAY, LEVELS)
-        self.filled = history.values * history.scale[:, None]
-        naive = levels.monotone(DayNaive().quantiles(task)) * history.scale[:, None, None]
-        self.naive = self.loss(naive.astype(np.float32))
-        known = np.isfinite(self.actual).mean(axis=1) > 0.5
-        self.counted = known & (self.naive > TRIVIAL) & (np.nan_to_num(self.actual).max(axis=1) > 0)
-
-    def loss(self, quantiles: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return each series' mean pinball loss in units of its mean."""
-        return backtest.mean_loss(quantiles, self.actual.astype(np.float32), LEVELS) / self.scale
-
-    def relative(self, quantiles: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the log of the loss relative to yesterday's rule, for the series that count."""
-        return np.log((self.loss(quantiles) + 1e-6) / (self.naive + 1e-6))
-
-
-def score_models(cases: list[Case]) -> list[list[str]]:
+def score_models(cases: Sequence[Case]) -> list[list[str]]:
     """Return one row per model of ours: accuracy, coverage, peaks, cost."""
     rows = []
     for model in OURS:
-        relative, inside80, inside95, excess = [], [], [], []
+        relative, inside80, inside95, peaks = [], [], [], PeakScore([])
         started = time.process_time()
-        for case in cases:
-            answer = forecast(case.series, ForecastRequest(model=model, seed=SEED))
+        answers = [forecast(case.series, ForecastRequest(model=model, seed=SEED)) for case in cases]
+        cost = 1000 * (time.process_time() - started) / sum(len(case.keys) for case in cases)
+        for case, answer in zip(cases, answers, strict=True):
             count = case.counted
             relative.append(case.relative(answer.quantiles)[count])
             inside80.append(levels.coverage(answer.quantiles, case.actual, LEVELS, 0.8)[count])
             inside95.append(levels.coverage(answer.quantiles, case.actual, LEVELS, 0.95)[count])
-            peak = np.nanmax(case.actual[count], axis=1)
-            excess.append(np.log(peak) - np.log(np.maximum(answer.peak_quantiles[count, 2], 1e-9)))
-        cost = 1000 * (time.process_time() - started) / sum(len(case.actual) for case in cases)
-        over = np.concatenate(excess)
-        rows.append(
-            [
-                f"`{model}`",
-                f"{np.exp(np.concatenate(relative).mean()):.3f}",
-                f"{np.concatenate(inside80).mean():.3f}",
-                f"{np.concatenate(inside95).mean():.3f}",
-                f"{100 * (over > 1e-4).mean():.1f} %",
-                f"{np.median(np.exp(-over)):.2f}",
-                f"{cost:.1f}",
-            ]
-        )
+            for came, stated in zip(np.nanmax(case.actual[count], 1), answer.peak_quantiles[count, 2], strict=True):
+                peaks.add(came, max(stated, 1e-9))
+        accuracy = f"{np.exp(np.concatenate(relative).mean()):.3f}"
+        bands = [f"{np.concatenate(inside).mean():.3f}" for inside in (inside80, inside95)]
+        rows.append([f"`{model}`", accuracy, *bands, str(peaks), f"{cost:.1f}"])
         print(" ".join(rows[-1]), flush=True)
     return rows
 
 
-def score_groups(cases: list[Case]) -> list[list[str]]:
-    """Return one row per resource: the 95 % peak of random groups, by scenarios and by the largest past window."""
-    rows = []
+def score_groups(traces: Traces, origins: Sequence[int]) -> list[list[str]]:
+    """Return one row per resource: how each way of setting the 95 % peak of random groups did."""
     rng = np.random.default_rng(SEED)
-    found: dict[str, list[tuple[float, float]]] = {metric: [] for metric in METRICS}
-    for case in cases:
+    found = {metric: [PeakScore([]) for _rule in range(5)] for metric in METRICS}
+    for origin in origins:
+        case = Case(traces, origin)
         answer = forecast(case.series, ForecastRequest(model="last_day", seed=SEED))
         for metric in METRICS:
-            members = [row for row, key in enumerate(case.traces.keys) if key.metric == metric]
-            groups = [rng.choice(members, min(GROUP, len(members)), replace=False) for _unused in range(GROUPS)]
-            paths = answer.scenarios.totals([[case.traces.keys[row] for row in group] for group in groups])
-            ours = np.quantile(paths.max(axis=2), 0.95, axis=0)
-            for group, said in zip(groups, ours, strict=True):
-                came = np.nansum(case.actual[group], axis=0).max()
-                window = case.filled[group].sum(axis=0).max() * 1.05
-                found[metric].append((np.log(came / said), np.log(came / window)))
-    for metric, pairs in found.items():
-        cells = [metric]
-        for over in np.array(pairs).T:
-            loss = np.maximum(0.95 * over, -0.05 * over).mean()
-            cells.append(f"{100 * (over > 0).mean():.1f} % / {np.median(np.exp(-over)):.2f} / {loss:.4f}")
-        rows.append(cells)
-        print(" ".join(cells), flush=True)
+            groups = case.groups(metric, GROUP, GROUPS, rng)
+            paths = answer.scenarios.totals([[case.keys[row] for row in group] for group in groups])
+            stated = np.quantile(paths.max(axis=2), 0.95, axis=0)
+            for group, ours in zip(groups, stated, strict=True):
+                came = case.came(group)
+                for score, peak in zip(found[metric], (ours, *past_rules(case.filled[group])), strict=True):
+                    score.add(came, peak)
+    rows = []
+    for metric, scores in found.items():
+        best = min(score.pinball for score in scores[1:])
+        rows.append([metric, *map(str, scores), f"{scores[0].pinball / best:.2f}"])
+        print(" ".join(rows[-1]), flush=True)
     return rows
 
 
-def score_competitors(case: Case, python: str) -> list[list[str]]:
-    """Return one row per method on a few series: relative loss and CPU time, ours on the same ones."""
-    order = np.random.default_rng(SEED).permutation(np.flatnonzero(case.counted))[:SUBSET]
-    answer = forecast(case.series, ForecastRequest(seed=SEED))
-    ours = np.exp(case.relative(answer.quantiles)[order].mean())
-    rows = [["`auto` (ours)", f"{ours:.3f}", "see above"]]
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(Path(folder) / "in.npz", history=case.filled[order], levels=np.array(LEVELS))
-        command = [python, str(HERE / "forecast_competitors.py"), folder, str(DAY)]
-        subprocess.run(command, check=True)
-        costs = json.loads((Path(folder) / "costs.json").read_text())
-        for name, cost in costs.items():
-            said = np.load(Path(folder) / f"{name}.npy")
-            whole = np.repeat(np.zeros((1, *said.shape[1:]), np.float32), len(case.actual), axis=0)
-            whole[order] = np.maximum(np.sort(said, axis=2), 0)
-            rows.append([name, f"{np.exp(case.relative(whole)[order].mean()):.3f}", f"{1000 * cost / len(order):.0f}"])
-            print(" ".join(rows[-1]), flush=True)
-    return rows
+def past_rules(demand: NDArray[np.floating]) -> tuple[float, float, float, float]:
+    """Return a group's 95 % peak by rules of the past of its members' demand (VMs, steps) alone.
+
+    They are the 95 % quantile of the maxima of the past windows of a day that begin every hour; the largest of them;
+    that x 1.05; and the sum of the members' own 95 % quantiles of the first kind.
+    """
+    own = window_maxima(demand)
+    together = window_maxima(demand.sum(axis=0)[None])[0]
+    largest = float(together.max())
+    own_peaks = float(np.quantile(own, 0.95, axis=1).sum())
+    return float(np.quantile(together, 0.95)), largest, 1.05 * largest, own_peaks
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def window_maxima(demand: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the maximum of each window of 24 hours that begins at a full hour of the series, (series, windows)."""
+    hour = DAY // 24
+    hours = demand.reshape(len(demand), -1, hour).max(axis=2)
+    return np.lib.stride_tricks.sliding_window_view(hours, 24, axis=1).max(axis=2)
+
+
+GROUP_HEAD = [
+    "resource",
+    "scenarios",
+    "95 % of past windows",
+    "largest of them",
+    "largest x 1.05",
+    "sum of own 95 % peaks",
+    "loss / best rule's",
+]
+
+
+def group_part(title: str, traces: Traces, origins: Sequence[int]) -> list[str]:
+    """Return a table of group peaks under a line that says of what."""
+    print(title, flush=True)
+    line = f"{title}: {len(origins)} origins x {GROUPS} random groups of {GROUP} of {len(traces.entities)} VMs."
+    return [line, table(GROUP_HEAD, score_groups(traces, origins))]
+
+
+def spread_out(origins: Sequence[int], count: int) -> list[int]:
+    """Return ``count`` of the origins, evenly spread."""
+    return [origins[int(at)] for at in np.linspace(0, len(origins) - 1, count).round()]
+
+
+def group_tables(every_vm: Traces, scored: Traces) -> list[str]:
+    """Return the tables of group peaks: on the VMs for scoring, and where the yardsticks were measured."""
+    parts = group_part("VMs for scoring alone", scored, usable_origins(scored, GROUPS_EVERY))
+    if len(every_vm.entities) > len(scored.entities):
+        parts += group_part("All VMs", every_vm, usable_origins(every_vm, GROUPS_EVERY))
+        parts += group_part("All VMs, origins like the yardsticks'", every_vm, YARDSTICK_ORIGINS)
+    return parts
 
 
 def main() -> None:
     """Score, print, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=Path, default=HERE / "data")
-    parser.add_argument("--origins", type=int, default=3)
+    parser.add_argument("--origins", type=int, default=6)
     parser.add_argument("--competitors")
+    parser.add_argument("--kept", type=Path, default=HERE.parent / ".build" / "bench-forecast")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    traces = read_bitbrains(given.traces)
-    if len(traces.entities) > 60:  # the sample holds VMs to score on only
-        traces = traces.of(split(traces.entities, SEED)[1])
-    steps = traces.values.shape[1]
-    rng = np.random.default_rng(SEED)
-    origins = sorted(int(at) for at in rng.integers(HISTORY_DAYS * DAY, steps - DAY, given.origins))
-    cases = [Case(traces, origin) for origin in origins]
+    every_vm = read_bitbrains(given.traces)
+    # the shipped sample holds VMs to score on only
+    scored = every_vm.of(split(every_vm.entities, SEED)[1]) if len(every_vm.entities) > 60 else every_vm
+    usable = usable_origins(scored, EVERY)
+    cases = [Case(scored, origin) for origin in spread_out(usable, given.origins)]
     parts = [
-        f"{len(traces.entities)} VMs x {len(METRICS)} metrics x {len(cases)} origins, {HISTORY_DAYS} days of history, "
+        f"{len(scored.entities)} VMs x {len(METRICS)} metrics x {len(cases)} origins, 14 days of history, "
         "24 h ahead in 5-minute steps.",
-        table(
-            ["model", "relWQL", "in 80 %", "in 95 %", "95 % peak exceeded", "reserved / actual", "CPU ms/series"],
-            score_models(cases),
-        ),
-        f"95 % peaks of {GROUPS} random groups of {GROUP} VMs: exceeded / reserved to actual / pinball of the log.",
-        table(["resource", "scenarios", "largest past window x 1.05"], score_groups(cases)),
+        table(["model", "relWQL", "in 80 %", "in 95 %", "95 % peak", "CPU ms a series"], score_models(cases)),
+        *group_tables(every_vm, scored),
     ]
     if given.competitors:
-        parts.append(f"On {SUBSET} of these series at one origin, a venv of their own:")
-        parts.append(table(["method", "relWQL", "CPU ms/series"], score_competitors(cases[-1], given.competitors)))
-    parts.append(f"Peak memory of the benchmark: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB.")
+        three = [Case(scored, origin) for origin in spread_out(usable, 3)]
+        parts.append(f"{SERIES} of these series at each of {len(three)} origins:")
+        parts.append(table(HEAD, side_by_side(three, given.competitors, given.kept, SEED)))
+    parts += cold_start_tables(given.traces)
+    parts.append(f"Peak memory of the benchmark: {peak_mib()} MiB.")
     text = "\n\n".join(parts) + "\n"
     print(text)
     if given.out:

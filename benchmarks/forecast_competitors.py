@@ -1,8 +1,8 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Forecasts the benchmark's series by other people's libraries, in a virtual environment of their own.
+"""Forecasts the benchmark's series by one of other people's models, in a virtual environment of their own.
 
-Usage: forecast_competitors.py FOLDER STEPS_AHEAD; reads in.npz there, writes one array per method and costs.json.
+Usage: forecast_competitors.py METHOD FOLDER STEPS_AHEAD; reads in.npz there, writes METHOD.npy and METHOD.json.
 All are fitted on hourly means (an hour's level is spread over its steps): five-minute seasonality of 288 is out of
 reach for them. Their intervals get the scatter of single steps around the hourly mean added.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +22,15 @@ import numpy as np
 import pandas as pd
 
 HOUR = 12
+#: What fitting raises on series that a method cannot take.
+FITTING_ERRORS = (ArithmeticError, ValueError, LookupError, RuntimeError)
 warnings.filterwarnings("ignore")
-logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
+logging.getLogger("cmdstanpy").disabled = True
+
+Method = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
-def statsforecast_model(name: str) -> Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]:
+def statsforecast_model(name: str) -> Method:
     """Return a function that gives hourly mean and standard deviation by that statsforecast model."""
     from statsforecast import models
 
@@ -53,33 +57,65 @@ def sarimax(hourly: np.ndarray, ahead: int) -> tuple[np.ndarray, np.ndarray]:
     """Return hourly mean and standard deviation by a seasonal ARIMA (1,0,1)(1,1,0)[24]."""
     from statsmodels.tsa.statespace.sarimax import SARIMAX
 
-    said = (
-        SARIMAX(hourly, order=(1, 0, 1), seasonal_order=(1, 1, 0, 24)).fit(disp=False, maxiter=20).get_forecast(ahead)
-    )
+    model = SARIMAX(hourly, order=(1, 0, 1), seasonal_order=(1, 1, 0, 24))
+    said = model.fit(disp=False, maxiter=20).get_forecast(ahead)
     return said.predicted_mean, said.se_mean
 
 
+def method_called(name: str) -> Method:
+    """Return the method of that name."""
+    own = {"Prophet": prophet, "SARIMAX": sarimax}
+    return own[name] if name in own else statsforecast_model(name)
+
+
+def spread_over_steps(method: Method, history: np.ndarray, steps: int, scores: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return quantiles (steps, levels) from one history, and whether the method failed on it.
+
+    A failure (raised, or not finite) is answered with the last day's mean and spread.
+    """
+    blocks = history[-(len(history) // HOUR * HOUR) :].reshape(-1, HOUR)
+    within = np.sqrt(blocks.var(axis=1).mean())
+    hourly = blocks.mean(axis=1)
+    hours = -(-steps // HOUR)
+    try:
+        mean, sd = method(hourly, hours)
+        failed = not (np.isfinite(mean).all() and np.isfinite(np.nan_to_num(np.asarray(sd), posinf=np.inf)).all())
+    except FITTING_ERRORS:
+        failed = True
+    if failed:
+        mean, sd = np.full(hours, hourly[-24:].mean()), np.full(hours, hourly[-24:].std())
+    spread = np.hypot(np.nan_to_num(np.asarray(sd)), within)
+    quantiles = np.asarray(mean)[:, None] + spread[:, None] * scores
+    return np.repeat(quantiles, HOUR, axis=0)[:steps], failed
+
+
+def cpu_s() -> float:
+    """Return the CPU time of this process and of those it started (Prophet runs Stan in one)."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def peak_mib() -> int:
+    """Return the most memory that this process has held (`ru_maxrss` would count its parent's before the start)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
 def main() -> None:
-    """Run every method on every series."""
-    folder, steps = Path(sys.argv[1]), int(sys.argv[2])
+    """Run one method on every series."""
+    name, folder, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     given = np.load(folder / "in.npz")
     scores = np.array([NormalDist().inv_cdf(level) for level in given["levels"]])
-    names = ("AutoARIMA", "AutoETS", "AutoTheta", "SeasonalNaive")
-    methods = {name: statsforecast_model(name) for name in names} | {"Prophet": prophet, "SARIMAX": sarimax}
-    costs = {}
-    for name, method in methods.items():
-        answers = []
-        started = time.process_time()
-        for history in given["history"]:
-            blocks = history[-(len(history) // HOUR * HOUR) :].reshape(-1, HOUR)
-            within = np.sqrt(blocks.var(axis=1).mean())
-            mean, sd = method(blocks.mean(axis=1), steps // HOUR)
-            spread = np.hypot(np.nan_to_num(np.asarray(sd)), within)
-            hourly = np.asarray(mean)[:, None] + spread[:, None] * scores
-            answers.append(np.repeat(hourly, HOUR, axis=0))
-        costs[name] = time.process_time() - started
-        np.save(folder / f"{name}.npy", np.stack(answers).astype(np.float32))
-    (folder / "costs.json").write_text(json.dumps(costs))
+    method = method_called(name)
+    before = cpu_s()
+    answers, failures = [], 0
+    for history in given["history"]:
+        quantiles, failed = spread_over_steps(method, history.astype(np.float64), steps, scores)
+        answers.append(quantiles)
+        failures += failed
+    facts = {"cpu_s": cpu_s() - before, "peak_mib": peak_mib(), "failures": failures}
+    np.save(folder / f"{name}.npy", np.stack(answers).astype(np.float32))
+    (folder / f"{name}.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":

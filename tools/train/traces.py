@@ -40,7 +40,9 @@ class Traces:
 def read_bitbrains(folder: Path) -> Traces:
     """Read the Bitbrains "Rnd" trace (GWA-T-12) in the collection's units: cores, MiB, Mbit/s, MiB/s."""
     rows = pd.read_parquet(folder / "bitbrains_rnd.parquet")
-    cores = pd.read_parquet(folder / "bitbrains_rnd_meta.parquet").set_index("vm")["cores"]
+    rows["vm"] = rows.vm.astype(str)  # a file may hold names as categories, which do not map to plain numbers
+    sizes = pd.read_parquet(folder / "bitbrains_rnd_meta.parquet")
+    cores = sizes.set_index(sizes.vm.astype(str))["cores"]
     columns = {
         "cpu": rows.cpu_pct / 100 * rows.vm.map(cores),
         "memory": rows.mem_kb / 1024,
