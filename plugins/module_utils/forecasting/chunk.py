@@ -69,7 +69,11 @@ def forecast_chunk(work: ChunkWork) -> ChunkResult:
     failures: dict[int, str] = {}
     for name in sorted(set(work.models) - {registry.AUTO}):
         rows = [row for row, wanted in enumerate(work.models) if wanted == name]
-        failures |= draft.run(registry.find_model(name), rows, f"{name} was asked for")
+        lost = [row for row in rows if name in work.demoted[row]]
+        failures |= dict.fromkeys(lost, f"{name} was asked for but keeps failing on this series")
+        kept = [row for row in rows if name not in work.demoted[row]]
+        if kept:
+            failures |= draft.run(registry.find_model(name), kept, f"{name} was asked for")
     left = sorted({row for row, wanted in enumerate(work.models) if wanted == registry.AUTO} | set(failures))
     if left:
         draft.run_auto(left, failures)

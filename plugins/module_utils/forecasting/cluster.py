@@ -14,6 +14,7 @@ import importlib
 import sys
 import tempfile
 import zipfile
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ ROOT = __name__.rsplit(".", 2)[0]
 NEEDED = ("errors", "libraries", "estate", "forecasting")
 #: How long connecting may take, in seconds.
 CONNECT_S = 30
+#: Chunks that are on their way for each thread of the cluster: one at work and a few waiting, not the whole fleet at
+#: once in the scheduler's memory.
+ON_THE_WAY = 3
 Report = Callable[[int, int], None]
 
 
@@ -60,21 +64,28 @@ def run_on_cluster(works: Sequence[ChunkWork], scheduler: str, report: Report) -
         if not client.scheduler_info()["workers"]:
             raise ClusterUnreachable(f"The Dask scheduler at {scheduler} has no workers", advice="Start some.")
         package = _send_code(client)
-        futures = [client.submit(_on_worker, package, _plain(work), pure=False) for work in works]
-        results = []
-        for future in futures:
-            try:
-                answer = future.result()
-            except (distributed.KilledWorker, distributed.CommClosedError) as exc:
-                raise ClusterFailed(f"The Dask cluster at {scheduler} lost work: {exc}") from exc
-            if "failure" in answer:
-                failure = answer["failure"]
-                raise ClusterFailed(
-                    f"A Dask worker failed: {failure['message']}", advice=failure["advice"], details=failure
-                )
-            results.append(ChunkResult(**answer))
-            report(len(results), len(works))
+        room = ON_THE_WAY * max(1, sum(client.nthreads().values()))
+        futures: deque[Any] = deque()
+        results: list[ChunkResult] = []
+        for place in range(len(works) + room):
+            if place < len(works):
+                futures.append(client.submit(_on_worker, package, _plain(works[place]), pure=False))
+            if futures and place >= room - 1:
+                results.append(_received(futures.popleft(), scheduler, distributed))
+                report(len(results), len(works))
     return results
+
+
+def _received(future: Any, scheduler: str, distributed: Any) -> ChunkResult:
+    """Wait for one chunk's result. Raises `ClusterFailed`."""
+    try:
+        answer = future.result()
+    except (distributed.KilledWorker, distributed.CommClosedError) as exc:
+        raise ClusterFailed(f"The Dask cluster at {scheduler} lost work: {exc}") from exc
+    if "failure" in answer:
+        failure = answer["failure"]
+        raise ClusterFailed(f"A Dask worker failed: {failure['message']}", advice=failure["advice"], details=failure)
+    return ChunkResult(**answer)
 
 
 def _on_worker(package: str, work: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from .chunk import ChunkResult, ChunkWork, forecast_chunk
@@ -49,11 +49,24 @@ def _on_processes(works: Sequence[ChunkWork], workers: int, report: Report) -> l
     """
     results: list[ChunkResult | None] = [None] * len(works)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        futures = {place: pool.submit(forecast_chunk, work) for place, work in enumerate(works)}
+        futures = _submitted(pool, works)
         for place in range(len(works)):
+            if place not in futures:
+                break
             try:
                 results[place] = futures.pop(place).result()
             except BrokenProcessPool:
                 continue
             report(place + 1, len(works))
     return [result if result is not None else forecast_chunk(work) for work, result in zip(works, results, strict=True)]
+
+
+def _submitted(pool: ProcessPoolExecutor, works: Sequence[ChunkWork]) -> dict[int, Future[ChunkResult]]:
+    """Return the chunks' futures; a worker that dies while they are handed out leaves the rest without one."""
+    futures: dict[int, Future[ChunkResult]] = {}
+    for place, work in enumerate(works):
+        try:
+            futures[place] = pool.submit(forecast_chunk, work)
+        except BrokenProcessPool:
+            break
+    return futures

@@ -15,6 +15,7 @@ from . import calibration, registry
 from . import peaks as peak_model
 from .chunk import ChunkResult, ChunkWork
 from .companions import align
+from .drift import level_changes
 from .events import Effects, find_effects
 from .executor import Report, run_chunks
 from .history import SHORT_S, STALE_S, History, prepare
@@ -202,6 +203,7 @@ def _widened(quantiles: NDArray[np.float32], widening: NDArray[np.float64]) -> N
 
 def _reports(history: History, results: Sequence[ChunkResult], effects: Effects | None) -> tuple[SeriesReport, ...]:
     reports: list[SeriesReport] = []
+    changes = level_changes(history)
     for result in results:
         for row, model in enumerate(result.models):
             place = len(reports)
@@ -213,7 +215,10 @@ def _reports(history: History, results: Sequence[ChunkResult], effects: Effects 
                     score=_known(result.score[row]),
                     coverage_80=_known(result.coverage_80[row]),
                     coverage_95=_known(result.coverage_95[row]),
-                    warnings=(*_warnings(history, place), *(effects.notes.get(place, ()) if effects else ())),
+                    warnings=(
+                        *_warnings(history, place, changes[place]),
+                        *(effects.notes.get(place, ()) if effects else ()),
+                    ),
                 )
             )
     return tuple(reports)
@@ -223,7 +228,7 @@ def _known(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _warnings(history: History, row: int) -> tuple[str, ...]:
+def _warnings(history: History, row: int, change: float) -> tuple[str, ...]:
     found = []
     measured_s = int(history.steps_measured[row]) * history.step_s
     silent_s = int(history.silent_steps[row]) * history.step_s
@@ -231,6 +236,8 @@ def _warnings(history: History, row: int) -> tuple[str, ...]:
         found.append(f"short history: {measured_s / 3600:.1f} h measured; intervals widened")
     if silent_s > STALE_S:
         found.append(f"stale: nothing measured in the last {silent_s / 3600:.1f} h; intervals widened")
+    if not np.isnan(change):
+        found.append(f"drift: the last two days lie at {change:.3g} times the mean of the days before, beyond them all")
     if history.negatives[row]:
         found.append(f"{history.negatives[row]} negative value(s) taken as missing")
     return tuple(found)

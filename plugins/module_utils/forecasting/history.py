@@ -149,13 +149,30 @@ def fill_gaps(values: NDArray[np.float32], day: int) -> NDArray[np.float32]:
     """Return ``values`` (series, whole days of ``day`` steps) with missing steps taken from elsewhere.
 
     First choice is the same time on the nearest earlier day, then on the nearest later day; what no day has at that
-    time of day takes the last value before it in the day's profile, then the first after it.
+    time of day takes the last value before it in the day's profile, then the first after it. Where most times of day
+    were never measured, what was is repeated instead: one value held for hours would stand for all of them.
     """
     count, steps = values.shape
     by_day = values.reshape(count, steps // day, day)
     by_day = _carry(_carry(by_day, axis=1), axis=1, backwards=True)
+    by_day = _repeated(by_day)
     flat = by_day.reshape(count, steps)
     return _carry(_carry(flat, axis=1), axis=1, backwards=True)
+
+
+def _repeated(by_day: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (series, days, steps) where days of less than half known steps repeat these in their order."""
+    known = np.isfinite(by_day[:, 0])  # the same on every day
+    count = known.sum(axis=1)
+    poor = np.flatnonzero((count > 0) & (count < known.shape[1] / 2))
+    if not len(poor):
+        return by_day
+    answer = by_day.copy()
+    for row in poor:
+        sampled = by_day[row][:, known[row]]
+        missing = np.flatnonzero(~known[row])
+        answer[row][:, missing] = sampled[:, np.arange(len(missing)) % count[row]]
+    return answer
 
 
 def _carry(values: NDArray[np.float32], axis: int, backwards: bool = False) -> NDArray[np.float32]:

@@ -100,6 +100,15 @@ def test_after_a_step_change_the_new_level_is_forecast() -> None:
     assert 8 < np.median(answer.quantiles[0, :, MEDIAN]) < 12
 
 
+@pytest.mark.parametrize(("factor", "told"), [(2.0, True), (0.4, True), (1.1, False)])
+def test_a_level_beyond_all_earlier_ones_is_called_drift(factor: float, told: bool) -> None:
+    steady, moved = busy_fleet(2, 10, seed=3)
+    moved[-2 * DAY :] *= factor
+    answer = forecast(series_set([steady, moved]), ForecastRequest())
+    warned = [any(text.startswith("drift:") for text in report.warnings) for report in answer.reports]
+    assert warned == [False, told]
+
+
 def test_a_strict_trend_is_not_left_behind() -> None:
     values = np.linspace(1, 10, STEPS)
     answer = run([values])

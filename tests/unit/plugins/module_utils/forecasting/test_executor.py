@@ -90,6 +90,22 @@ def test_a_dask_cluster_gives_the_same_numbers(scheduler: str) -> None:
     assert_same(run(dask_scheduler=scheduler), run())
 
 
+def test_a_dask_worker_killed_in_the_middle_costs_time_and_no_number(scheduler: str) -> None:
+    from distributed import Client
+
+    killed: list[int] = []
+
+    def kill_one(done: int, _total: int) -> None:
+        if not killed:
+            with Client(scheduler, set_as_default=False) as client:
+                killed.append(min(client.run(os.getpid).values()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    request = ForecastRequest(horizon_s=6 * 3600, dask_scheduler=scheduler)
+    assert_same(whole.forecast(SERIES, request, kill_one), run())
+    assert killed
+
+
 def test_what_fails_on_a_dask_worker_is_told_as_it_was(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = cluster._plain
 

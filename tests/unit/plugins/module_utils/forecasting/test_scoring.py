@@ -67,3 +67,11 @@ def test_a_lost_model_is_passed_over() -> None:
     np.testing.assert_array_equal(
         [report.model for report in answer.reports[1:]], [r.model for r in ANSWER.reports[1:]]
     )
+
+
+def test_a_model_asked_for_is_lost_too_and_auto_takes_over() -> None:
+    key = PAST.keys[0]
+    answer = forecast(PAST, ForecastRequest(model="last_week", demoted={key: frozenset({"last_week"})}))
+    assert answer.reports[0].model != "last_week"
+    assert "last_week was asked for but keeps failing on this series" in answer.reports[0].why
+    assert {report.model for report in answer.reports[1:]} == {"last_week"}
