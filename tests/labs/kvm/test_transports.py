@@ -157,6 +157,11 @@ def move(site: Site, guest: GuestSpec, **options: object) -> tuple[Job, LibvirtD
     return site.drivers[0].start_migration(order, target), target
 
 
+def bring_home(site: Site, guest: GuestSpec) -> None:
+    """Move a guest back to the first host, so that the next test need not boot one."""
+    site.await_phase(site.drivers[1].start_migration(site.order(guest, to=0), site.drivers[0]), "done", source=1)
+
+
 def stream_ports(host: LabHost) -> str:
     """Return the host's connections to ports on which QEMUs receive guests."""
     return host.run("ss", "-Htn", "state", "established", "( dport >= :49152 and dport <= :49215 )").strip()
@@ -177,6 +182,7 @@ def test_a_move_goes_between_daemons_that_know_each_other_by(site: Site, trust: 
     with target:
         site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
+    bring_home(site, guest)
 
 
 def test_a_move_between_daemons_that_do_not_trust_each_other_fails_and_says_so(site: Site, trust: Trust) -> None:
@@ -210,6 +216,7 @@ def test_a_tunnelled_move_goes_through_the_daemons_connection_alone(site: Site, 
         assert stream_ports(trust.source) == ""
         site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
+    bring_home(site, guest)
 
 
 def test_an_encrypted_move_sends_the_guest_by_tls(site: Site, trust: Trust) -> None:
@@ -221,6 +228,7 @@ def test_an_encrypted_move_sends_the_guest_by_tls(site: Site, trust: Trust) -> N
         assert tls_credentials(trust.source, guest)
         site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
+    bring_home(site, guest)
 
 
 def test_an_encrypted_move_to_a_host_of_another_authority_fails_and_the_guest_stays(site: Site, trust: Trust) -> None:

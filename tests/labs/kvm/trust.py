@@ -13,6 +13,7 @@ from .namespaces import wait_until
 from .packages import run, ssh_server
 
 DAYS = "2"
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 START_TIMEOUT_S = 10.0
 #: Where a host's own files of these kinds are, as seen from inside.
 INSIDE = Path("/etc/libvirt")
@@ -29,7 +30,7 @@ class Authority:
         """Make a new one."""
         folder.mkdir(parents=True)
         authority = cls(folder)
-        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", DAYS, "-subj", f"/CN={folder.name}",
+        run("openssl", "req", "-x509", *NEW_KEY, "-days", DAYS, "-subj", f"/CN={folder.name}",
             "-keyout", authority.key, "-out", authority.certificate, "-addext",
             "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
         return authority
@@ -50,10 +51,10 @@ class Authority:
         folder.mkdir(parents=True)
         key, request, certificate, extensions = (folder / f"own.{kind}" for kind in ("key", "csr", "pem", "ext"))
         extensions.write_text(
-            f"subjectAltName=DNS:{name},IP:{address}\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
+            f"subjectAltName=DNS:{name},IP:{address}\nkeyUsage=critical,digitalSignature\n"
             "extendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=critical,CA:FALSE\n"
         )
-        run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        run("openssl", "req", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         run("openssl", "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
             "-days", DAYS, "-extfile", extensions, "-out", certificate)  # fmt: skip
         for authority_name in ("cacert.pem", "ca-cert.pem"):  # as libvirt and as QEMU calls it

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ...estate.resources import Resources
+from ...errors import InvalidOption
+from ...estate.resources import FIELD_OF, Resources
 from ...libraries import library
-from ..protocol import Hold
+from ..protocol import Hold, HypervisorFault
 from .faults import is_code
 from .levers import LIMITS, SHARES, Lever, LimitLever, Settings, SharesLever
 from .marks import GUARANTEE, RESTRAINT, hold_of, is_placeholder, mark_of, read_mark, remove_mark, write_mark
@@ -40,14 +41,14 @@ class Resident:
     """A VM on the host. ``settings`` are what it has now per resource; None where there is no lever on it.
 
     ``former`` and ``given`` are what its mark says: per resource what it had, and what we may have given it (two where
-    a change was cut short). ``floor`` is what must be left to it, as far as that is known.
+    a change was cut short). ``forecast`` is what it is expected to need, ``promised`` what a reservation gave it.
     """
 
     domain: libvirt.virDomain
     uuid: str
     settings: Mapping[str, Settings | None]
-    floor: Resources | None = None
-    guaranteed_cores: float = 0.0
+    forecast: Resources | None = None
+    promised: Resources = Resources()
     former: Mapping[str, Settings] = field(default_factory=dict)
     given: Mapping[str, list[Settings]] = field(default_factory=dict)
     mark: dict[str, str] | None = None
@@ -62,6 +63,12 @@ class Resident:
         """Return the settings that it had before we gave it ours, or that somebody else gave it since."""
         current = self.settings.get(resource)
         return self.former[resource] if current in self.given.get(resource, ()) else current
+
+    def floor(self, resource: str) -> float | None:
+        """Return what must be left to it; None where nothing is known of that."""
+        if self.forecast is None:
+            return self.promised[resource] or None
+        return max(self.forecast[resource], self.promised[resource])
 
 
 @dataclass(frozen=True)
@@ -99,26 +106,20 @@ def read_scene(raw: libvirt.virConnect, capacity: Resources, without: Iterable[s
 
 def _read_resident(domain: libvirt.virDomain, uuid: str, resources: tuple[str, ...]) -> Resident:
     mark, guarantee = read_mark(domain, RESTRAINT), read_mark(domain, GUARANTEE) or {}
-    found = Resident(
-        domain,
-        uuid,
-        settings={name: LEVERS[name].read(domain) for name in resources},
-        guaranteed_cores=float(guarantee.get("cpu_cores", 0.0)),
-    )
-    if guarantee:
-        found.floor = Resources.from_dict({name: guarantee.get(name, 0.0) for name in Resources().as_dict()})
-    if mark is not None:
-        found.mark = mark
-        found.former, found.given = json.loads(mark["former"]), json.loads(mark["given"])
-        found.holds = tuple(hold_of(each) for each in json.loads(mark["holds"]))
-        found.floor = _larger(found.floor, Resources.from_dict(json.loads(mark["floor"])) if mark["floor"] else None)
+    found = Resident(domain, uuid, settings={name: LEVERS[name].read(domain) for name in resources}, mark=mark)
+    try:
+        found.promised = Resources.from_dict({name: guarantee.get(name, 0.0) for name in FIELD_OF.values()})
+        if mark is not None:
+            found.given, former = json.loads(mark["given"]), json.loads(mark["former"])
+            found.former = {resource: former[resource] for resource in found.given}
+            found.holds = tuple(hold_of(each) for each in json.loads(mark["holds"]))
+            found.forecast = Resources.from_dict(json.loads(mark["forecast"])) if mark["forecast"] else None
+    except (KeyError, TypeError, ValueError, InvalidOption) as error:
+        raise HypervisorFault(
+            f"A mark of this collection on VM {uuid} cannot be read: {error!r}",
+            advice=f"Look at it with virsh metadata {uuid} {RESTRAINT}, put back by hand what it says, and remove it.",
+        ) from error
     return found
-
-
-def _larger(one: Resources | None, other: Resources | None) -> Resources | None:
-    if one is None or other is None:
-        return one or other
-    return one.maximum(other)
 
 
 class Residents:
@@ -163,7 +164,7 @@ class Residents:
         residents = tuple(resident for resident in scene.residents if resident.uuid not in awaited)
         for resident in residents:
             if asked is not None:
-                resident.floor = _larger(resident.floor, asked.floors.get(resident.uuid))
+                resident.forecast = asked.floors.get(resident.uuid, resident.forecast)
         return Scene(residents, capacity), standing
 
     def _noted(self, scene: Scene) -> tuple[Hold, ...]:
@@ -252,7 +253,7 @@ def _plan_cpu(scene: Scene, holds: list[Hold]) -> Plan | None:
         [hold.amount.cpu_cores for hold in holds],
         scene.capacity.cpu_cores,
         arriving,
-        {resident.uuid: resident.guaranteed_cores for resident in scene.residents},
+        {resident.uuid: resident.promised.cpu_cores for resident in scene.residents},
     )
     return None if shares is None else {uuid: {"": {SHARES: value}} for uuid, value in shares.items()}
 
@@ -269,8 +270,8 @@ def _plan_limits(scene: Scene, resource: str, lever: LimitLever, holds: list[Hol
         limit = lever.limit(settings)
         if limit is None and any(settings.values()):
             return None  # it has settings of its own that we would have to change
-        floor = None if resident.floor is None else lever.least(settings, resident.floor[resource])
-        needs[resident.uuid] = Need(floor, limit)
+        floor = resident.floor(resource)
+        needs[resident.uuid] = Need(None if floor is None else lever.least(settings, floor), limit)
     limits = share_out(scene.capacity[resource], sum(hold.amount[resource] for hold in holds), needs)
     if limits is None:
         return None
@@ -319,7 +320,7 @@ def _note(
             "holds": json.dumps(holds),
             "former": json.dumps({resource: own[resource] for resource in given}),
             "given": json.dumps(given),
-            "floor": json.dumps(resident.floor.as_dict()) if resident.floor else "",
+            "forecast": json.dumps(resident.forecast.as_dict()) if resident.forecast else "",
         }
     if mark == resident.mark:
         return
@@ -355,8 +356,7 @@ def _measured(scene: Scene, hold: Hold, holds: tuple[Hold, ...]) -> Hold:
                 if each.reservation_id != hold.reservation_id and each.enforced_by.get(resource) == "hypervisor"
             )
             left = 0.0 if taken is None else max(0.0, scene.capacity[resource] - taken - others)
-            name = {"network": "network_mbit_s", "disk": "disk_mib_s"}[resource]
-            amounts[name] = min(hold.amount[resource], left)
+            amounts[FIELD_OF[resource]] = min(hold.amount[resource], left)
     return replace(hold, amount=Resources.from_dict(amounts))
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 #: No shares are scaled below this, for smaller ones can no longer tell VMs apart (the kernel takes whole numbers).
 LEAST_SHARES = 10
+#: No VM is limited below this part of what the host has, whatever little it is forecast to need: that would stop it.
+LEAST_PART = 0.005
 
 
 def scaled_shares(
@@ -66,17 +68,18 @@ class Need:
 def share_out(capacity: float, held: float, needs: Mapping[str, Need]) -> dict[str, float] | None:
     """Return the limits under which residents leave ``held`` of ``capacity`` free, for those without one of their own.
 
-    Each gets its floor, and of what is left a part as large as its floor is among the floors (or an equal part where
-    nobody needs anything). None where that cannot be: a floor is not known, or the floors and the limits that stand
-    leave too little.
+    Each gets its floor, but no less than `LEAST_PART` of the capacity, and an equal part of what is left. None where
+    that cannot be: a floor is not known, or the floors and the limits that stand leave too little.
     """
-    open_needs = {uuid: need.floor for uuid, need in needs.items() if need.own_limit is None}
-    floors = {uuid: floor for uuid, floor in open_needs.items() if floor is not None}
-    if len(floors) < len(open_needs):
-        return None
-    standing = sum(need.own_limit for need in needs.values() if need.own_limit is not None)
+    standing, floors = 0.0, {}
+    for uuid, need in needs.items():
+        if need.own_limit is not None:
+            standing += need.own_limit
+        elif need.floor is None:
+            return None
+        else:
+            floors[uuid] = max(need.floor, LEAST_PART * capacity)
     spare = capacity - held - standing - sum(floors.values())
-    if spare < 0 or (floors and spare <= 0 and not all(floors.values())):
-        return None  # a limit of nothing would stop a VM
-    total = sum(floors.values())
-    return {uuid: floor + spare * (floor / total if total > 0 else 1.0 / len(floors)) for uuid, floor in floors.items()}
+    if spare < 0:
+        return None
+    return {uuid: floor + spare / len(floors) for uuid, floor in floors.items()}

@@ -14,7 +14,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.li
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.connection import Connection
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.marks import GUARANTEE, RESTRAINT
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.residents import Residents
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold, HypervisorFault
 
 libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 
@@ -237,6 +237,39 @@ def test_a_vm_restrained_on_the_host_that_it_came_from_is_found_and_freed() -> N
     residents.restrain(here, CAPACITY, [], gone="r-1")
     assert vm.settings == (1024, {}, {})
     assert RESTRAINT not in vm.metadata_of
+
+
+def test_an_idle_vm_is_not_stopped_and_a_new_forecast_replaces_the_old_one() -> None:
+    host, residents = FakeHost([FakeDomain("a")]), Residents(lambda: HOST, ("disk",))
+    residents.restrain(host, CAPACITY, [], asked=asked(disk_mib_s=60.0, floor=Resources(disk_mib_s=40.0)))
+    assert host.domains[0].iotune == {"total_bytes_sec": 40 * 2**20}
+    idle = asked(disk_mib_s=99.5, floor=Resources())
+    assert "disk" in residents.restrain(host, CAPACITY, [], asked=idle)
+    assert host.domains[0].iotune == {"total_bytes_sec": 2**19}
+    assert "disk" not in residents.restrain(host, CAPACITY, [], asked=asked(disk_mib_s=99.6, floor=Resources()))
+
+
+def test_a_promise_of_other_resources_says_nothing_of_what_a_vm_needs_of_this_one() -> None:
+    vm = FakeDomain("a")
+    guarantee.give_guarantee(Direct(FakeHost([vm])), Hold("r-0", HOST, "a", Resources(cpu_cores=0.5), "hard"), 0)
+    residents = Residents(lambda: HOST, ("disk",))
+    assert residents.restrain(FakeHost([vm]), CAPACITY, [], asked=asked(disk_mib_s=10.0)) == {"cpu"}
+    assert vm.iotune == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<mark/>",
+        "<mark host='h' holds='[{}]' former='{}' given='{\"cpu\": []}' forecast=''/>",
+        "<mark host='h' holds='{{ x }}' former='' given='' forecast=''/>",
+    ],
+)
+def test_a_mark_that_cannot_be_read_is_an_error_that_names_the_vm(text: str) -> None:
+    host = FakeHost([FakeDomain("a", metadata_of={RESTRAINT: text})])
+    with pytest.raises(HypervisorFault) as fault:
+        Residents(lambda: HOST, ()).restrain(host, CAPACITY, [], asked=asked())
+    assert "VM a" in fault.value.message
 
 
 class Direct(Connection):

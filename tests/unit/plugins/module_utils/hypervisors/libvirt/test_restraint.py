@@ -11,6 +11,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.li
     NetworkLever,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.restraint import (
+    LEAST_PART,
     LEAST_SHARES,
     Need,
     cores_left,
@@ -74,7 +75,7 @@ def test_limits_leave_free_what_is_held_and_each_vm_what_it_needs(
     if limits is None:
         return
     assert set(limits) == {uuid for uuid, need in needs.items() if need.own_limit is None}
-    assert all(limit >= (needs[uuid].floor or 0.0) and limit > 0 for uuid, limit in limits.items())
+    assert all(limit >= max(needs[uuid].floor or 0.0, LEAST_PART * capacity) for uuid, limit in limits.items())
     standing = sum(need.own_limit for need in needs.values() if need.own_limit is not None)
     assert sum(limits.values()) + standing + held <= capacity * (1 + 1e-9)
 
