@@ -9,6 +9,7 @@ and HRESULT codes: "Win32 Error Codes" and "HRESULT Values" of [MS-ERREF]; WMI c
 from __future__ import annotations
 
 import re
+import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,11 @@ from .options import Connection
 
 if TYPE_CHECKING:
     import requests
+    import spnego.exceptions as spnego_exceptions
     import winrm.exceptions as winrm_exceptions
 else:
     requests = library("requests")
+    spnego_exceptions = library("spnego.exceptions", "pyspnego")
     winrm_exceptions = library("winrm.exceptions", "pywinrm")
 
 #: SEC_E_NO_CREDENTIALS: the host has nothing to log in with at the next one.
@@ -41,6 +44,8 @@ INVALID_NAMESPACE = "0X8004100E"
 WIN32_ACCESS_DENIED = 5
 #: WBEM_E_INVALID_CLASS.
 INVALID_CLASS = "0X80041010"
+#: What pywinrm's Kerberos raises; the module that has these classes is there only when Kerberos is installed.
+_KERBEROS_ERRORS = ("KerberosExchangeError", "MutualAuthenticationError")
 _CODE = re.compile(r"0[xX][0-9A-Fa-f]{8}\b")
 _MESSAGE_LENGTH = 600
 
@@ -100,17 +105,22 @@ def wire_errors() -> tuple[type[BaseException], ...]:
         winrm_exceptions.WinRMOperationTimeoutError,
         OSError,
         ET.ParseError,
-        StopIteration,  # pywinrm: the element it looks for is not there
+        spnego_exceptions.SpnegoError,
+        # what pywinrm does when an element, its text or a part of an encrypted message is not there or not to the point
+        StopIteration,
+        AttributeError,
+        LookupError,
         ValueError,
-        AssertionError,  # pywinrm: the answer is not to its question
+        AssertionError,
+        struct.error,
     )
 
 
 def from_wire(connection: Connection, endpoint: str, error: BaseException) -> ForesightError:
     """Return the error for what pywinrm or requests raised while talking to ``connection``."""
     where = f"Endpoint {endpoint!r} ({connection.url})"
-    if isinstance(error, winrm_exceptions.AuthenticationError):
-        return _refused(connection, where)
+    if isinstance(error, winrm_exceptions.AuthenticationError) or type(error).__name__ in _KERBEROS_ERRORS:
+        return _refused(connection, where, error)
     if isinstance(error, winrm_exceptions.WSManFaultError):
         return _from_fault(where, error)
     if isinstance(error, winrm_exceptions.WinRMOperationTimeoutError | requests.exceptions.ReadTimeout):
@@ -128,7 +138,7 @@ def from_wire(connection: Connection, endpoint: str, error: BaseException) -> Fo
             advice="Check that this is the address and the port of WinRM, and its event log on the host.",
             details={"http_status": error.code},
         )
-    if isinstance(error, winrm_exceptions.WinRMError):
+    if isinstance(error, winrm_exceptions.WinRMError) and "not installed" in str(error):
         return MissingLibrary(
             f"{where} cannot be asked over {connection.transport}: {error}",
             advice=f"Install what that transport needs: python3 -m pip install 'pywinrm[{connection.transport}]'",
@@ -144,7 +154,12 @@ def from_wire(connection: Connection, endpoint: str, error: BaseException) -> Fo
 _REACH_ADVICE = "Check the name, the port (5986 for https, 5985 for http), the firewall and that WinRM listens there."
 
 
-def _refused(connection: Connection, where: str) -> LoginRefused:
+def _refused(connection: Connection, where: str, error: BaseException) -> LoginRefused:
+    if connection.transport == "kerberos":
+        return LoginRefused(
+            f"{where} cannot be logged in at over kerberos: {_short(error)}",
+            advice="Get a ticket (kinit), and give hosts by the names under which the domain knows them.",
+        )
     return LoginRefused(
         f"{where} refused the login over {connection.transport}",
         advice="Check user name and password, that the account may log on from the network, and that WinRM on the host "

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 import threading
 from typing import Any
 
 import pytest
 import requests
-from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
+from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError, MissingLibrary
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv import runner as runner_module
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.faults import (
     AnswerTimedOut,
@@ -35,8 +36,10 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
     PermissionDenied,
     UntrustedCertificate,
 )
+from spnego.exceptions import InvalidTokenError
 from winrm.exceptions import (
     InvalidCredentialsError,
+    WinRMError,
     WinRMOperationTimeoutError,
     WinRMTransportError,
     WSManFaultError,
@@ -237,6 +240,34 @@ def test_the_wire_s_troubles_are_told_apart(
         runner_of(PlayedProtocol(failures={"open_shell": [failure] * 9}), monkeypatch).run(LOCATE)
     assert type(caught.value) in (expected, caught.type)
     assert "Endpoint 'lab'" in caught.value.message or "https://hv1:5986" in caught.value.message
+
+
+class KerberosExchangeError(requests.RequestException):
+    """As pywinrm names it where Kerberos is installed."""
+
+
+def test_a_login_without_a_ticket_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = PlayedProtocol(failures={"open_shell": [KerberosExchangeError("No Kerberos credentials available")]})
+    with pytest.raises(LoginRefused, match="No Kerberos credentials") as caught:
+        runner_of(protocol, monkeypatch, winrm_transport="kerberos").run(LOCATE)
+    assert "kinit" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "nonsense", [WinRMError("Content-Type is not encrypted"), InvalidTokenError(), struct.error("short"), IndexError()]
+)
+def test_a_peer_that_is_no_winrm_is_told_as_a_broken_connection(
+    nonsense: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EndpointUnreachable, match="not WS-Management"):
+        runner_of(PlayedProtocol(failures={"open_shell": [nonsense] * 9}), monkeypatch).run(LOCATE)
+
+
+def test_a_transport_whose_library_is_missing_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = WinRMError("requested auth method is kerberos, but pykerberos is not installed")
+    with pytest.raises(MissingLibrary) as caught:
+        runner_of(PlayedProtocol(failures={"open_shell": [missing]}), monkeypatch).run(LOCATE)
+    assert "pywinrm[" in caught.value.advice
 
 
 def script_error(**changes: Any) -> dict[str, Any]:
