@@ -131,7 +131,9 @@ options:
     type: float
     default: 30
   dirty_rate_s:
-    description: Seconds for which the dirty rate is measured beforehand, where the platform can. V(0) for not at all.
+    description:
+      - Seconds for which the dirty rate is measured beforehand, where the platform can. V(0) for not at all.
+      - On KVM it takes at least 3 seconds, and up to three times as long for a VM of which few pages are sampled.
     type: float
     default: 2
   latency_url:

@@ -208,12 +208,34 @@ class Playbook:
         output = process.communicate(timeout=300)[0]
         return process.returncode, output
 
-    def kill_all(self) -> None:
-        """Kill what still runs, by process group."""
-        for process in self._started:
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """Kill a playbook and, at once, all that it has started; its workers have process groups of their own."""
+        family = _stopped_family(process.pid)
+        for pid in family:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)
+                os.kill(pid, signal.SIGKILL)
+        process.wait(timeout=30)
+
+    def kill_all(self) -> None:
+        """Kill what still runs."""
+        for process in self._started:
+            self.kill(process)
+
+
+def _stopped_family(pid: int) -> list[int]:
+    """Stop a process and all its descendants, each before it is asked for its children; return their ids."""
+    family, waiting = [], [pid]
+    while waiting:
+        member = waiting.pop()
+        try:
+            os.kill(member, signal.SIGSTOP)
+            tasks = sorted(Path(f"/proc/{member}/task").iterdir())
+            children = [(task / "children").read_text().split() for task in tasks]
+        except (ProcessLookupError, FileNotFoundError):
+            continue  # it has ended by itself, and its children belong to nobody whom we started
+        family.append(member)
+        waiting += [int(child) for of_task in children for child in of_task]
+    return family
 
 
 @pytest.fixture

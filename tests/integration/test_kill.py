@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 from contextlib import suppress
 from typing import Any
@@ -29,8 +27,8 @@ MARKS = (
 )
 
 
-def kill_after(process: Any, mark: str, delay_s: float) -> bool:
-    """Kill the process group ``delay_s`` after its output shows ``mark``; return whether it was still running."""
+def kill_after(playbook: Any, process: Any, mark: str, delay_s: float) -> bool:
+    """Kill the play ``delay_s`` after its output shows ``mark``; return whether it was still running."""
     for line in process.stdout:
         if mark in line:
             break
@@ -38,7 +36,7 @@ def kill_after(process: Any, mark: str, delay_s: float) -> bool:
         process.wait(timeout=delay_s)
     running = process.poll() is None
     if running:
-        os.killpg(process.pid, signal.SIGKILL)
+        playbook.kill(process)
     process.communicate(timeout=60)
     return running
 
@@ -49,7 +47,8 @@ def test_a_killed_play_is_settled_by_running_it_again(
 ) -> None:
     estate = make_estate({"clock": {"start": "2026-03-02T20:00:30Z", "mode": "stepped", "speed": 4}})
     delay_s = random.Random(seed).uniform(0.0, 1.5)
-    killed = kill_after(playbook.start(MAIN_JOB, estate.variables(foresight_vm="web01")), MARKS[seed], delay_s)
+    process = playbook.start(MAIN_JOB, estate.variables(foresight_vm="web01"))
+    killed = kill_after(playbook, process, MARKS[seed], delay_s)
     print(f"killed {delay_s:.2f} s after {MARKS[seed]!r}: {killed}")
     code, output = playbook.run(MAIN_JOB, estate.variables(foresight_vm="web01"))
     assert code == 0, output

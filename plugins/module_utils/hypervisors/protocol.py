@@ -64,6 +64,7 @@ class Capabilities:
     """What a driver can do on its platform; the strategy is chosen among these.
 
     ``enforces`` names the resources for which the platform can hold capacity on a destination before the VM comes.
+    ``compresses_first_pass`` is false where ``compression`` over one connection only shortens what is sent again.
     """
 
     post_copy: bool = False
@@ -75,6 +76,7 @@ class Capabilities:
     history: bool = False
     dirty_rate: bool = False
     storage_copy: bool = False
+    compresses_first_pass: bool = True
     enforces: frozenset[str] = frozenset()
 
 
@@ -147,11 +149,15 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class DirtyRate:
-    """How fast a VM rewrites its memory, and over how much of it. ``method`` says how that was found."""
+    """How fast a VM rewrites its memory, and over how much of it. ``method`` says how that was found.
+
+    ``error_share`` is the standard error of both figures, as a share of them (0: exact, or not known).
+    """
 
     dirty_mib_s: float
     working_set_mib: float | None
     method: str
+    error_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

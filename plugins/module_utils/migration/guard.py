@@ -16,12 +16,14 @@ from ..estate.nouns import Sla
 from ..estate.resources import RESOURCES, Resources
 from ..hypervisors.protocol import Progress, Tuning
 from ..placement.link import MIB_S_PER_MBIT_S
-from .guard_state import Ladder, Observations
+from .guard_state import SHRINK_SHARE, Ladder, Observations
 
 #: A lease is renewed when less than this share of its time to live is left.
 RENEW_SHARE = 0.5
 #: Seconds between two changes of one job, so that each can take effect.
 RUNG_INTERVAL_S = 2.0
+#: Rounds after which a rung has shown its effect: the one in which it was taken was under way already.
+RUNG_ROUNDS = 2
 #: Seconds without a new round after which the next rung is taken all the same.
 PATIENCE_S = 10.0
 #: Once nothing is left to try: rounds that do not shrink before giving up. A throttle goes on tightening by itself:
@@ -222,7 +224,8 @@ def _climb(look: _Look) -> Action | None:
     waited_s = look.seen.now_ts - ladder.tuned_ts
     if trouble is None or waited_s < RUNG_INTERVAL_S:
         return None
-    if ladder.stalled_rounds <= ladder.stalled_rounds_at_rung and waited_s < PATIENCE_S:
+    rounds = (ladder.iteration or 0) - ladder.rung_iteration
+    if ladder.stalled_rounds <= ladder.stalled_rounds_at_rung and rounds < RUNG_ROUNDS and waited_s < PATIENCE_S:
         return None  # the last rung has not had a round to show its effect
     rung = _next_rung(look, trouble)
     if rung is not None:
@@ -268,7 +271,10 @@ def _downtime_that_would_end_it(progress: Progress, ladder: Ladder) -> float | N
     ceiling_ms = ladder.downtime_ceiling_ms
     if not ladder.can_set_downtime or ladder.max_downtime_ms * (1 + WORTH_A_CALL) >= ceiling_ms:
         return None
-    needed_ms = ladder.round_start_ms(progress.throughput_mib_s) or progress.expected_downtime_ms
+    # a look comes at some point of a round, when part of what it began with has been sent; the platform's own figure,
+    # where it has one, is of the round's beginning
+    known_ms = (ladder.round_start_ms(progress.throughput_mib_s), progress.expected_downtime_ms)
+    needed_ms = max((ms for ms in known_ms if ms is not None), default=None)
     if needed_ms is None:
         return min(ceiling_ms, 2 * ladder.max_downtime_ms)
     if needed_ms > ceiling_ms and (ladder.can_throttle and not ladder.throttled):
@@ -282,7 +288,7 @@ def _endless(look: _Look) -> str | None:
     if ladder.stalled_rounds > 0:
         return f"{ladder.stalled_rounds} rounds in a row did not shrink"
     throughput, dirty = look.progress.throughput_mib_s, look.progress.dirty_mib_s
-    if throughput and dirty is not None and (look.progress.iteration or 0) >= 2 and dirty >= throughput:
+    if throughput and dirty is not None and (look.progress.iteration or 0) >= 2 and dirty >= SHRINK_SHARE * throughput:
         return f"the VM dirties {dirty:.0f} MiB/s and {throughput:.0f} MiB/s are sent"
     return None
 
@@ -361,6 +367,7 @@ def after(ladder: Ladder, action: Action, now_ts: float) -> Ladder:
         ladder,
         tuned_ts=now_ts,
         stalled_rounds_at_rung=ladder.stalled_rounds,
+        rung_iteration=ladder.iteration or 1,
         bandwidth_mib_s=ladder.bandwidth_mib_s if tuning.bandwidth_mib_s is None else tuning.bandwidth_mib_s,
         max_downtime_ms=ladder.max_downtime_ms if tuning.max_downtime_ms is None else tuning.max_downtime_ms,
         throttled=ladder.throttled or bool(tuning.throttle),

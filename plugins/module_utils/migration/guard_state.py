@@ -20,8 +20,9 @@ class Ladder:
     ``cap_mib_s`` is the bandwidth that the move may use at most, ``bandwidth_mib_s`` what is set now.
     ``max_downtime_ms`` is set now and may rise to ``downtime_ceiling_ms``. ``moved`` is how much had been sent (MiB, or
     percent where only that is told) when it last grew, at ``moved_ts``. The ``can_*`` say which means the platform has
-    and the user allows; ``post_copy_planned`` that the strategy counts on it. Times are Unix seconds of the estate's
-    clock; at ``deferred_ts`` the ledger last failed to renew or to grow the reservation.
+    and the user allows; ``post_copy_planned`` that the strategy counts on it. ``rung_iteration`` is the round in which
+    the last rung was taken. Times are Unix seconds of the estate's clock; at ``deferred_ts`` the ledger last failed to
+    renew or to grow the reservation.
     """
 
     cap_mib_s: float
@@ -41,6 +42,7 @@ class Ladder:
     round_start_mib: float | None = None
     stalled_rounds: int = 0
     stalled_rounds_at_rung: int = 0
+    rung_iteration: int = 1
     tuned_ts: float = 0.0
     recovered_ts: float = float("-inf")
     strained_ts: float | None = None

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Capabilities, DirtyRate, Driver, MoveOrder, Tuning
 from ..placement.link import bandwidth_mib_s
 from ..placement.migration_cost import (
+    STANDSTILL_SHARE,
     MigrationDemand,
     disks_to_copy,
     memory_activity,
@@ -48,6 +49,7 @@ class Basis:
             "memory_mib": self.demand.memory_mib,
             "dirty_mib_s": self.demand.dirty_mib_s,
             "working_set_mib": self.demand.working_set_mib,
+            "error_share": self.demand.error_share,
             "bandwidth_mib_s": self.demand.bandwidth_mib_s,
             "disk_mib": None if self.disks_by == "unknown" else self.demand.disk_mib,
             "dirty_rate_by": self.dirty_method,
@@ -89,7 +91,9 @@ def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float) -> Plan:
         *precheck.attempt("concurrency", lambda: precheck.check_concurrency(move, fleet, ledger, now_ts)),
     ]
     able = source.capabilities()
-    basis = measure_basis(move, fleet)
+    flying = _or_error(lambda: precheck.others_in_flight(move, fleet, ledger, now_ts))
+    sharing = 1 if isinstance(flying, ForesightError) else 1 + _on_same_links(move, flying)
+    basis = measure_basis(move, fleet, sharing=sharing)
     sla, means = move.terms.sla, move.terms.means
     choice = choose_strategy(basis.demand, able, sla, means, assumed=basis.dirty_method == "assumed")
     if choice.verdict == "refuse":
@@ -102,21 +106,30 @@ def make_plan(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float) -> Plan:
     return Plan(tuple(checks), choice, basis, order, ladder)
 
 
-def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
+def _on_same_links(move: Move, flying: Sequence[tuple[str, str]]) -> int:
+    """Return how many of the moves in flight (source and destination each) have the busier of this move's two links."""
+    ends = (move.source.key, move.destination.key)
+    return max(sum(end in other for other in flying) for end in ends)
+
+
+def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True, sharing: int = 1) -> Basis:
     """Find out what the move has to carry, over what: measured where the platform can, else as told, else assumed.
 
-    ``measure=False`` leaves out the measurement, which would disturb a move in flight.
+    ``measure=False`` leaves out the measurement, which would disturb a move in flight. ``sharing`` moves, this one
+    included, have the link to themselves; each begins with an equal part of it.
     """
     terms = move.terms
     told = memory_activity(move.vm)
     dirty_mib_s, method, problem = told.dirty_mib_s, told.method, ""
     working_set_mib: float | None = told.working_set_mib
+    error_share = 0.0
     measured = _or_error(lambda: _measured(fleet.driver(move.source.endpoint), move)) if measure else None
     if isinstance(measured, ForesightError):
         problem = measured.message
     elif measured is not None:
         dirty_mib_s, method = measured.dirty_mib_s, f"measured ({measured.method})"
         working_set_mib = measured.working_set_mib  # None: larger than could be seen, so all of the memory
+        error_share = measured.error_share
     link_mib_s = bandwidth_mib_s(move.source, move.destination)
     disk_mib = disks_to_copy(move.vm) if terms.storage_copy else 0.0
     told_links = all(host.migration_link_mbit_s for host in (move.source, move.destination))
@@ -124,10 +137,11 @@ def measure_basis(move: Move, fleet: Fleet, *, measure: bool = True) -> Basis:
         memory_mib=memory_to_send(move.vm),
         dirty_mib_s=dirty_mib_s,
         working_set_mib=working_set_mib,
-        bandwidth_mib_s=min(link_mib_s, terms.bandwidth_mib_s or link_mib_s),
-        switchover_mib_s=link_mib_s,
+        bandwidth_mib_s=min(link_mib_s / sharing, terms.bandwidth_mib_s or link_mib_s),
+        switchover_mib_s=STANDSTILL_SHARE * link_mib_s / sharing,
         max_downtime_ms=downtime_ceiling(terms.sla),
         disk_mib=disk_mib or 0.0,
+        error_share=error_share,
     )
     link_method = "platform" if told_links else "assumed"
     disks_by = ("unknown" if disk_mib is None else "platform") if terms.storage_copy else "none"
@@ -190,7 +204,7 @@ def ladder_for(
     first_ms = order.tuning.max_downtime_ms if order is not None else None
     means = move.terms.means
     return Ladder(
-        cap_mib_s=basis.demand.bandwidth_mib_s,
+        cap_mib_s=min(basis.link_mib_s, move.terms.bandwidth_mib_s or basis.link_mib_s),
         bandwidth_mib_s=basis.demand.bandwidth_mib_s,
         max_downtime_ms=LEAST_DOWNTIME_MS if first_ms is None else first_ms,
         downtime_ceiling_ms=ceiling_ms,

@@ -175,10 +175,9 @@ def check_concurrency(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float) -
     limits = move.terms.limits
     if (limits.incoming_per_host, limits.outgoing_per_host, limits.total) == (None, None, None):
         return []
-    others = [r for r in ledger.find(states=("active",)) if r.vm_uuid != move.vm.uuid and not is_lapsed(r, now_ts)]
-    flying = list(_in_flight(others, fleet))
-    incoming = sum(1 for reservation, _source in flying if reservation.host_key == move.destination.key)
-    outgoing = sum(1 for _reservation, source in flying if source == move.source.key)
+    flying = others_in_flight(move, fleet, ledger, now_ts)
+    incoming = sum(1 for _source, destination in flying if destination == move.destination.key)
+    outgoing = sum(1 for source, _destination in flying if source == move.source.key)
     counted = (
         ("incoming", incoming, limits.incoming_per_host, f"into {move.destination.key}"),
         ("outgoing", outgoing, limits.outgoing_per_host, f"out of {move.source.key}"),
@@ -191,8 +190,14 @@ def check_concurrency(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float) -
     ]
 
 
-def _in_flight(reservations: Iterable[Reservation], fleet: Fleet) -> Iterable[tuple[Reservation, str]]:
-    """Yield each reservation whose VM is being moved to its host, with the key of the host it leaves."""
+def others_in_flight(move: Move, fleet: Fleet, ledger: Ledger, now_ts: float) -> list[tuple[str, str]]:
+    """Return source and destination (`Host.key`) of every move in flight of another VM with an active reservation."""
+    others = [r for r in ledger.find(states=("active",)) if r.vm_uuid != move.vm.uuid and not is_lapsed(r, now_ts)]
+    return list(_in_flight(others, fleet))
+
+
+def _in_flight(reservations: Iterable[Reservation], fleet: Fleet) -> Iterable[tuple[str, str]]:
+    """Yield the host that is left and the host of the reservation, for each whose VM is being moved there."""
     wanted = {reservation.vm_uuid: reservation for reservation in reservations}
     if not wanted:
         return
@@ -201,7 +206,7 @@ def _in_flight(reservations: Iterable[Reservation], fleet: Fleet) -> Iterable[tu
         if isinstance(jobs, ForesightError):
             continue  # an endpoint that does not answer has no part in this move, or the move fails on it anyway
         for endpoint, job in jobs:
-            yield wanted[job.vm_uuid], f"{endpoint}/{job.source_host_id}"
+            yield f"{endpoint}/{job.source_host_id}", wanted[job.vm_uuid].host_key
 
 
 def _covers(move: Move, reservation: Reservation) -> list[Check]:

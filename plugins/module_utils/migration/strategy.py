@@ -12,6 +12,7 @@ from ..estate.nouns import Sla
 from ..hypervisors.protocol import Capabilities
 from ..placement.migration_cost import (
     DEFAULT_SWITCHOVER_MS,
+    STANDSTILL_SHARE,
     MigrationCost,
     MigrationDemand,
     predict_post_copy,
@@ -40,10 +41,13 @@ ARM_THROTTLE_RATIO = 0.8
 
 
 def downtime_ceiling(sla: Sla) -> float:
-    """Return the highest downtime, ms, that may be handed to the hypervisor: the SLA less the switch-over itself."""
+    """Return the highest downtime, ms, that may be handed to the hypervisor.
+
+    It is what the SLA allows less the switch-over itself, as the hypervisor reckons it: by the link's rate.
+    """
     if sla.max_downtime_ms is None:
         return DOWNTIME_WITHOUT_SLA_MS
-    return max(1.0, sla.max_downtime_ms - DEFAULT_SWITCHOVER_MS)
+    return max(1.0, STANDSTILL_SHARE * (sla.max_downtime_ms - DEFAULT_SWITCHOVER_MS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,9 @@ def _candidates(
         base = replace(demand, bandwidth_mib_s=min(demand.bandwidth_mib_s, SINGLE_CONNECTION_MIB_S))
     transports = [(name, base, False)]
     if capabilities.compression and "compression" in means:
-        transports.append((f"{name}+compression", replace(base, compression_ratio=COMPRESSION_RATIO), True))
+        first = None if capabilities.compresses_first_pass or connections else 1.0
+        compressed_base = replace(base, compression_ratio=COMPRESSION_RATIO, first_pass_ratio=first)
+        transports.append((f"{name}+compression", compressed_base, True))
     for name, over, compressed in transports:
         limit_ms, cost = _least_downtime(over, capabilities, auto_converge=False)
         plain = Strategy(name, cost, limit_ms, compression=compressed, parallel_connections=connections)
@@ -174,15 +180,21 @@ def _least_downtime(
 ) -> tuple[float, MigrationCost]:
     """Return the lowest downtime limit, ms, that costs hardly more time than the highest allowed one, and its cost.
 
+    It must do so also for a VM that is as busy as the measurement leaves open: too low a limit makes a move endless.
     Where the platform lets nobody set the limit, it is the highest allowed one.
     """
-    limit_ms = demand.max_downtime_ms
-    cost = first = predict_precopy(demand, auto_converge=auto_converge)
+
+    def cost_at(limit_ms: float, of: MigrationDemand) -> MigrationCost:
+        return predict_precopy(replace(of, max_downtime_ms=limit_ms), auto_converge=auto_converge)
+
+    limit_ms, busiest = demand.max_downtime_ms, demand.busiest
+    longest_s = [(1 + WORTHWHILE_SHARE) * cost_at(limit_ms, of).duration_s for of in (demand, busiest)]
+    cost = cost_at(limit_ms, demand)
     while capabilities.downtime_limit and cost.converges and limit_ms / 2 >= LEAST_DOWNTIME_MS:
-        lower = predict_precopy(replace(demand, max_downtime_ms=limit_ms / 2), auto_converge=auto_converge)
-        if not lower.converges or lower.duration_s > (1 + WORTHWHILE_SHARE) * first.duration_s:
+        lower = [cost_at(limit_ms / 2, of) for of in (demand, busiest)]
+        if not all(c.converges and c.duration_s <= most_s for c, most_s in zip(lower, longest_s, strict=True)):
             break
-        limit_ms, cost = limit_ms / 2, lower
+        limit_ms, cost = limit_ms / 2, lower[0]
     return limit_ms, cost
 
 
@@ -207,7 +219,7 @@ def _preference(strategy: Strategy) -> tuple[int, int, float, float, str]:
 
 def _armed(chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities, means: frozenset[str]) -> Strategy:
     """Arm what acts only when the VM turns out busier than measured: some platforms cannot arm it later."""
-    close = demand.dirty_mib_s > ARM_THROTTLE_RATIO * demand.send_mib_s
+    close = demand.busiest.dirty_mib_s > ARM_THROTTLE_RATIO * demand.send_mib_s
     return replace(
         chosen,
         auto_converge=chosen.auto_converge or (close and capabilities.auto_converge and "auto_converge" in means),

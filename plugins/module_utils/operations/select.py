@@ -23,7 +23,7 @@ from ..hypervisors.protocol import Capabilities, MoveOrder
 from ..migration.strategy import choose_strategy, downtime_ceiling
 from ..placement.explain import explain
 from ..placement.loads import demand_keys, stand_in
-from ..placement.migration_cost import MigrationDemand, memory_activity, memory_to_send
+from ..placement.migration_cost import STANDSTILL_SHARE, MigrationDemand, memory_activity, memory_to_send
 from ..placement.policies import policy
 from ..placement.question import PredictedMove, Question
 from ..placement.selection import select_host
@@ -181,6 +181,7 @@ def _predictor(vm: Vm, sla: Sla, able: Capabilities) -> Callable[[float], Predic
             dirty_mib_s=activity.dirty_mib_s,
             working_set_mib=activity.working_set_mib,
             bandwidth_mib_s=bandwidth_mib_s,
+            switchover_mib_s=STANDSTILL_SHARE * bandwidth_mib_s,
             max_downtime_ms=most_ms,
         )
         choice = choose_strategy(demand, able, sla, assumed=activity.method == "assumed")

@@ -13,15 +13,19 @@ a round is sent once, so dD/dt = dirty rate x (1 - D / working set). The rule fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..estate.nouns import Vm
 
 #: QEMU's default of ``downtime-limit``, in ms (migration/options.c).
 DEFAULT_MAX_DOWNTIME_MS = 300.0
-#: Device state, switch-over and the first packet from the new host, in ms: guests on libvirt were silent for 63 to
-#: 105 ms longer than the downtime that QEMU reported (four moves of 160 MiB guests under software emulation).
-DEFAULT_SWITCHOVER_MS = 100.0
+#: Device state, switch-over and the first packet from the new host, in ms: idle guests on libvirt, which leave nothing
+#: to send while they stand still, were silent for 190 to 225 ms (four moves of 160 MiB guests, software emulation).
+DEFAULT_SWITCHOVER_MS = 200.0
+#: While the VM stands still, its last pages arrive at this share of the link's rate: the sender's full socket buffer
+#: goes first, and the stream ends with losses and acknowledgements. Guests that left 14 MiB to send over 200 Mbit/s
+#: were silent for 1016 to 1131 ms, with the 200 ms above in it (three moves; docs/performance.md has the lab).
+STANDSTILL_SHARE = 0.8
 #: Connecting, checking and building the empty VM on the destination, in seconds: in the same moves the job reported
 #: no transfer for the first 0.5 to 0.8 s.
 DEFAULT_SETUP_S = 0.5
@@ -63,8 +67,10 @@ class MigrationDemand:
     ``working_set_mib`` the most it can dirty in a round of any length (None: all of its memory).
     ``bandwidth_mib_s`` is what the link carries for this move; ``switchover_mib_s`` the rate while the VM stands
     still, where that differs (QEMU lifts its own cap then). ``max_downtime_ms`` is the limit handed to the
-    hypervisor. ``compression_ratio`` is memory per byte on the wire. ``disk_mib`` of disks are copied along, before
-    the memory and over the same link; what the VM writes to them meanwhile is not counted.
+    hypervisor. ``compression_ratio`` is memory per byte on the wire, ``first_pass_ratio`` the same in the first round,
+    where that differs. ``disk_mib`` of disks are copied along, before the memory and over the same link;
+    what the VM writes to them meanwhile is not counted. ``error_share`` is the standard error of dirty rate and
+    working set, as a share of them.
     """
 
     memory_mib: float
@@ -76,19 +82,33 @@ class MigrationDemand:
     switchover_ms: float = DEFAULT_SWITCHOVER_MS
     setup_s: float = DEFAULT_SETUP_S
     compression_ratio: float = 1.0
+    first_pass_ratio: float | None = None
     disk_mib: float = 0.0
+    error_share: float = 0.0
 
     def __post_init__(self) -> None:
         amounts = (self.memory_mib, self.dirty_mib_s, self.max_downtime_ms, self.switchover_ms, self.setup_s)
-        if min(*amounts, self.disk_mib) < 0:
+        if min(*amounts, self.disk_mib, self.error_share) < 0:
             raise ValueError("a migration's amounts cannot be negative")
-        if self.bandwidth_mib_s <= 0 or self.compression_ratio <= 0:
+        if min(self.bandwidth_mib_s, self.compression_ratio, self.first_ratio) <= 0:
             raise ValueError("a migration's bandwidth and compression ratio must be above 0")
 
     @property
     def send_mib_s(self) -> float:
         """MiB of guest memory that leave the source per second."""
         return self.bandwidth_mib_s * self.compression_ratio
+
+    @property
+    def first_ratio(self) -> float:
+        """Memory per byte on the wire in the first round."""
+        return self.compression_ratio if self.first_pass_ratio is None else self.first_pass_ratio
+
+    @property
+    def busiest(self) -> MigrationDemand:
+        """The demand of the same VM when it writes as much more as the measurement's standard error leaves open."""
+        share = 1.0 + self.error_share
+        working_set_mib = None if self.working_set_mib is None else self.working_set_mib * share
+        return replace(self, dirty_mib_s=self.dirty_mib_s * share, working_set_mib=working_set_mib, error_share=0.0)
 
     @property
     def before_memory_s(self) -> float:
@@ -131,9 +151,10 @@ def predict_precopy(demand: MigrationDemand, *, auto_converge: bool = False) -> 
     converges, rounds, bad_rounds = False, 0, 0
     while rounds < MAX_ROUNDS:
         rounds += 1
-        round_s = left_mib / demand.send_mib_s
+        ratio = demand.first_ratio if rounds == 1 else demand.compression_ratio
+        round_s = left_mib / (demand.bandwidth_mib_s * ratio)
         dirtied_mib = _dirtied(demand, round_s, throttle)
-        sent_mib += left_mib
+        sent_mib += left_mib / ratio
         elapsed_s += round_s
         degraded_s += round_s if throttle else 0.0
         shrinks, left_before_mib, left_mib = dirtied_mib < PROGRESS_SHARE * left_mib, left_mib, dirtied_mib
@@ -149,7 +170,7 @@ def predict_precopy(demand: MigrationDemand, *, auto_converge: bool = False) -> 
     stop_s = left_mib / _switchover_rate(demand)
     return MigrationCost(
         duration_s=elapsed_s + stop_s + demand.switchover_ms / 1000.0,
-        transferred_mib=demand.disk_mib + (sent_mib + left_mib) / demand.compression_ratio,
+        transferred_mib=demand.disk_mib + sent_mib + left_mib / demand.compression_ratio,
         downtime_ms=stop_s * 1000.0 + demand.switchover_ms,
         rounds=rounds,
         converges=converges,
@@ -163,12 +184,12 @@ def predict_post_copy(demand: MigrationDemand) -> MigrationCost:
 
     The VM stands still for the hand-over only, and runs with remote memory for ``degraded_s`` after it.
     """
-    first_s = demand.memory_mib / demand.send_mib_s
+    first_s = demand.memory_mib / (demand.bandwidth_mib_s * demand.first_ratio)
     left_mib = _dirtied(demand, first_s)
     remote_s = left_mib / demand.send_mib_s
     return MigrationCost(
         duration_s=demand.before_memory_s + first_s + demand.switchover_ms / 1000.0 + remote_s,
-        transferred_mib=demand.disk_mib + (demand.memory_mib + left_mib) / demand.compression_ratio,
+        transferred_mib=demand.disk_mib + demand.memory_mib / demand.first_ratio + left_mib / demand.compression_ratio,
         downtime_ms=demand.switchover_ms,
         rounds=1,
         converges=True,

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
@@ -24,6 +25,8 @@ from .guests import GuestSpec, Heartbeats, clear_guests, start_guest
 from .lab import Lab, LabHost
 from .namespaces import wait_until
 from .packages import LabUnavailable
+from .plays import Job as PlayedJob
+from .plays import Module
 
 __all__ = ["collections", "module", "playbook"]
 
@@ -108,6 +111,15 @@ class Site:
             time.sleep(0.1)
         raise AssertionError(f"not {' or '.join(phases)} after {timeout_s:g} s: {last}")
 
+    def await_round(self, job: Job, number: int) -> None:
+        """Follow a job's pre-copy until its round of that number has begun."""
+        wait_until(
+            lambda: (self.await_phase(job, "precopy").iteration or 0) >= number,
+            MOVE_TIMEOUT_S,
+            f"round {number} has not begun",
+            step_s=0.1,
+        )
+
     def running_on(self, spec: GuestSpec) -> list[int]:
         """Return the numbers (0...) of the hosts on which the guest runs."""
         found = []
@@ -148,3 +160,10 @@ def site(lab: Lab, all_beats: Heartbeats) -> Iterator[Site]:
     yield Site(lab, all_beats, drivers)
     for driver in drivers:
         driver.close()
+
+
+@pytest.fixture
+def job(site: Site, module: Module, tmp_path: Path) -> PlayedJob:
+    """The modules, on the lab's hosts and a store of the test's own."""
+    endpoints = [{"name": host.name, "type": "libvirt", **endpoint_options(site.lab, host)} for host in site.lab.hosts]
+    return PlayedJob(endpoints, module, tmp_path)

@@ -139,6 +139,11 @@ class LabHost:
             if rate is not None:
                 run(*tc, "add", "dev", device, "root", "tbf", "rate", rate, "burst", "256k", "latency", "50ms")
 
+    def received_bytes(self) -> int:
+        """Return how many bytes have come to the host over its network cable."""
+        shown = run("ip", "-n", self._lab.wire, "-s", "-j", "link", "show", f"h{self.number}")
+        return int(json.loads(shown)[0]["stats64"]["tx"]["bytes"])
+
     def cut_link(self) -> None:
         """Pull the host's network cable."""
         run("ip", "-n", self._lab.wire, "link", "set", f"h{self.number}", "down")

@@ -19,6 +19,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
 from .conftest import Site
 from .guests import GuestSpec
 from .lab import Lab
+from .namespaces import wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -94,9 +95,14 @@ def test_a_post_copy_whose_link_breaks_is_resumed(site: Site) -> None:
     site.await_phase(job, "stalled")
     site.lab.hosts[1].restore_link()
     site.drivers[0].recover_post_copy(job, site.drivers[1])
-    while site.await_phase(job, "stalled", "done", "gone").phase == "stalled":
+
+    def resumed() -> bool:
+        if site.await_phase(job, "stalled", "done", "gone").phase != "stalled":
+            return True
         site.drivers[0].recover_post_copy(job, site.drivers[1])
-        time.sleep(1.0)
+        return False
+
+    wait_until(resumed, 90.0, "the post-copy was not resumed", step_s=1.0)
     site.assert_alone(guest, on=1, since_s=since)
 
 

@@ -71,8 +71,7 @@ def test_a_persistent_guest_is_persistent_on_the_destination_and_gone_from_the_s
 def test_a_guest_that_writes_faster_than_the_link_ends_by_a_longer_downtime(site: Site) -> None:
     guest, since = site.start(BUSY), time.monotonic()
     job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), site.drivers[1])
-    while (site.await_phase(job, "precopy").iteration or 0) < 5:
-        time.sleep(0.2)
+    site.await_round(job, 5)
     site.drivers[0].tune(job, Tuning(max_downtime_ms=3000))
     site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
@@ -81,8 +80,7 @@ def test_a_guest_that_writes_faster_than_the_link_ends_by_a_longer_downtime(site
 def test_a_guest_that_writes_faster_than_the_link_ends_by_more_bandwidth(site: Site) -> None:
     guest, since = site.start(BUSY), time.monotonic()
     job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), site.drivers[1])
-    while (site.await_phase(job, "precopy").iteration or 0) < 3:
-        time.sleep(0.2)
+    site.await_round(job, 3)
     site.drivers[0].tune(job, Tuning(bandwidth_mib_s=400.0))
     site.await_phase(job, "done")
     site.assert_well(guest, on=1, since_s=since)
@@ -102,8 +100,7 @@ def test_a_guest_that_writes_faster_than_the_link_ends_by_post_copy(site: Site) 
     guest, since = site.start(BUSY), time.monotonic()
     order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S, post_copy=True)
     job = site.drivers[0].start_migration(order, site.drivers[1])
-    while (site.await_phase(job, "precopy").iteration or 0) < 2:
-        time.sleep(0.2)
+    site.await_round(job, 2)
     site.drivers[0].switch_to_post_copy(job)
     if site.await_phase(job, "postcopy", "done").phase == "postcopy":
         wait_until(lambda: site.running_on(guest) == [1], 10.0, "the guest does not run on its destination")
@@ -172,11 +169,15 @@ def test_after_the_move_the_guest_has_the_cpu_share_that_it_was_promised(site: S
     for guest in (first, second):
         site.beats.tell(guest, "cpu 100")
     before = [domain.info()[4] for domain in domains]
-    time.sleep(4.0)
-    used = [after.info()[4] - earlier for after, earlier in zip(domains, before, strict=True)]
+
+    def used() -> list[int]:
+        return [after.info()[4] - earlier for after, earlier in zip(domains, before, strict=True)]
+
+    wait_until(lambda: sum(used()) > 3e9, 60.0, "the guests have not used 3 s of CPU", step_s=0.1)
+    first_used, second_used = used()
     connection.close()
     site.lab.hosts[0].run("virsh", "destroy", first.name)  # its shares must not reach the next test
-    assert used[0] > 1.8 * used[1]
+    assert first_used > 1.8 * second_used
 
 
 def controller(site: Site, guest: GuestSpec, folder: Path, **options: object) -> subprocess.Popen[bytes]:
@@ -195,11 +196,13 @@ def controller(site: Site, guest: GuestSpec, folder: Path, **options: object) ->
         "while not source.progress(job).finished: time.sleep(0.1)\n"
     )
     process = subprocess.Popen([sys.executable, str(script)])
-    deadline = time.monotonic() + 30
-    while site.drivers[0].find_migration(guest.uuid) is None:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(
+        lambda: process.poll() is not None or site.drivers[0].find_migration(guest.uuid) is not None,
+        60.0,
+        "the move has not begun",
+        step_s=0.1,
+    )
+    assert process.poll() is None
     return process
 
 

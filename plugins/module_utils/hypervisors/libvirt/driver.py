@@ -95,6 +95,7 @@ class LibvirtDriver(Driver):
             downtime_limit=True,
             dirty_rate=not self.options.get("readonly"),
             storage_copy=not self._settings.tunnelled,
+            compresses_first_pass=False,  # xbzrle sends what has changed in pages that were sent before
             enforces=self._holds.resources,
         )
 

@@ -178,6 +178,19 @@ def test_downtime_is_raised_when_that_would_end_the_move() -> None:
     assert 300 <= action.tuning.max_downtime_ms <= 400
 
 
+def test_a_look_late_in_a_round_does_not_belittle_the_downtime_that_it_takes() -> None:
+    late = _stuck(throughput_mib_s=100.0, expected_downtime_ms=280.0)
+    action = _decide(_ladder(stalled_rounds=1, round_start_mib=2.0), late)
+    assert action.code == "raise_downtime"
+    assert action.tuning.max_downtime_ms is not None
+    assert action.tuning.max_downtime_ms >= 280
+
+
+def test_a_vm_that_dirties_nearly_as_much_as_is_sent_gets_a_rung_though_no_round_was_seen_to_stall() -> None:
+    assert _decide(_ladder(round_start_mib=30.0), _stuck(dirty_mib_s=95.0)).code == "raise_downtime"
+    assert _decide(_ladder(round_start_mib=30.0), _stuck(dirty_mib_s=85.0)) == guard.NOTHING
+
+
 def test_the_vm_is_slowed_when_no_allowed_downtime_would_do() -> None:
     assert _decide(_ladder(stalled_rounds=1, round_start_mib=5000.0)).code == "throttle"
 
@@ -190,7 +203,9 @@ def test_post_copy_is_the_last_means() -> None:
 
 
 def test_a_rung_gets_a_round_to_show_its_effect() -> None:
-    assert _decide(_ladder(stalled_rounds=2, stalled_rounds_at_rung=2, round_start_mib=5000.0)) == guard.NOTHING
+    stuck = _ladder(stalled_rounds=2, stalled_rounds_at_rung=2, round_start_mib=5000.0, rung_iteration=4)
+    assert _decide(stuck) == guard.NOTHING
+    assert _decide(replace(stuck, rung_iteration=3)).code == "throttle"
 
 
 def test_bandwidth_is_halved_while_the_application_suffers_and_comes_back_slowly() -> None:

@@ -331,6 +331,19 @@ def test_concurrency_limits_count_moves_in_flight(estate: Estate) -> None:
     assert estate.migrate(limits={"incoming_per_host": 2, "outgoing_per_host": 2, "total": 2}).changed
 
 
+def test_a_move_beside_another_plans_with_its_part_of_the_link_and_keeps_to_it(estate: Estate) -> None:
+    estate.reserve(vm=NEIGHBOUR)
+    estate.reserve()
+    alone = estate.migrate(check_mode=True).result
+    with estate.driver() as driver:
+        driver.start_migration(MoveOrder(NEIGHBOUR, "b", ""), driver)
+    beside = estate.migrate(check_mode=True).result
+    assert beside["basis"]["bandwidth_mib_s"] == pytest.approx(alone["basis"]["bandwidth_mib_s"] / 2)
+    assert alone["strategy"]["order"]["bandwidth_mib_s"] is None
+    assert beside["strategy"]["order"]["bandwidth_mib_s"] == pytest.approx(beside["basis"]["bandwidth_mib_s"])
+    assert beside["predicted"]["duration_s"] > 1.5 * alone["predicted"]["duration_s"]
+
+
 def test_a_move_to_another_host_is_not_taken_over(estate: Estate) -> None:
     estate.reserve()
     with estate.driver() as driver:

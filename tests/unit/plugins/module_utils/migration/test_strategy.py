@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.foresight.migration.plugins.module_utils.estate.nouns import Sla
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Capabilities
 from ansible_collections.foresight.migration.plugins.module_utils.migration.strategy import (
@@ -141,3 +143,24 @@ def test_the_first_hour_that_is_quiet_enough_is_named() -> None:
     choice = wait_for_quiet(refused, BUSY, ABLE, Sla(), nothing, ahead)
     assert (choice.verdict, choice.wait_until_ts) == ("wait", 3000.0)
     assert wait_for_quiet(refused, BUSY, ABLE, Sla(), nothing, ahead[:2]) is refused
+
+
+def test_a_downtime_that_would_do_only_if_the_measurement_is_exact_is_not_begun_with() -> None:
+    sure = MigrationDemand(80, 20, 22, working_set_mib=8, max_downtime_ms=640)
+    limits = [choose_strategy(replace(sure, error_share=share), ABLE, Sla()).strategy for share in (0.0, 0.4)]
+    assert [limit.max_downtime_ms for limit in limits if limit] == [320, 640]
+
+
+def test_a_throttle_is_armed_when_the_measurement_leaves_open_that_it_is_needed() -> None:
+    demand = MigrationDemand(80, 15, 22, working_set_mib=8, max_downtime_ms=640)
+    armed = [choose_strategy(replace(demand, error_share=share), ABLE, Sla()).strategy for share in (0.0, 0.3)]
+    assert [strategy.auto_converge for strategy in armed if strategy] == [False, True]
+
+
+def test_a_compression_that_spares_the_first_round_nothing_is_not_predicted_to() -> None:
+    late = replace(ABLE, compresses_first_pass=False)
+    durations = []
+    for able in (ABLE, late):
+        considered = choose_strategy(QUIET, able, Sla()).considered
+        durations.append(next(s.prediction.duration_s for s in considered if s.name == "plain+compression"))
+    assert durations[1] > durations[0] + 10

@@ -32,6 +32,7 @@ DEMANDS = st.builds(
     switchover_ms=st.floats(0, 1e3),
     setup_s=st.floats(0, 10),
     compression_ratio=st.floats(0.5, 10),
+    first_pass_ratio=st.none() | st.floats(0.5, 10),
     disk_mib=st.floats(0, 1e6),
 )
 
@@ -91,9 +92,10 @@ def test_impossible_amounts_are_refused(wrong: dict[str, float]) -> None:
 @given(DEMANDS, st.booleans())
 def test_a_move_sends_at_least_its_memory_and_ends_within_the_round_limit(demand: MigrationDemand, slow: bool) -> None:
     cost = predict_precopy(demand, auto_converge=slow)
-    assert cost.transferred_mib >= (demand.disk_mib + demand.memory_mib / demand.compression_ratio) * (1 - 1e-9)
+    first_mib = demand.memory_mib / demand.first_ratio
+    assert cost.transferred_mib >= (demand.disk_mib + first_mib) * (1 - 1e-9)
     assert 1 <= cost.rounds <= MAX_ROUNDS
-    assert cost.duration_s >= demand.setup_s + demand.memory_mib / demand.send_mib_s - 1e-6
+    assert cost.duration_s >= demand.setup_s + first_mib / demand.bandwidth_mib_s - 1e-6
 
 
 @given(DEMANDS, st.booleans())
@@ -117,8 +119,20 @@ def test_post_copy_always_ends_and_never_stops_longer_than_pre_copy(demand: Migr
     post = predict_post_copy(demand)
     assert post.converges
     assert post.downtime_ms <= predict_precopy(demand).downtime_ms + 1e-6
-    memory_mib = 2 * demand.memory_mib / demand.compression_ratio
+    memory_mib = demand.memory_mib / demand.first_ratio + demand.memory_mib / demand.compression_ratio
     assert post.transferred_mib <= (demand.disk_mib + memory_mib) * (1 + 1e-9)
+
+
+def test_a_compression_of_what_was_sent_before_leaves_the_first_round_as_long_as_it_is() -> None:
+    demand = MigrationDemand(1000, 50, 100, working_set_mib=60, max_downtime_ms=1, compression_ratio=2.0, setup_s=0)
+    plain_first = replace(demand, first_pass_ratio=1.0)
+    assert predict_precopy(plain_first).duration_s == pytest.approx(predict_precopy(demand).duration_s + 5, abs=0.5)
+    assert predict_precopy(plain_first).transferred_mib > 1000
+
+
+def test_the_busiest_vm_that_a_measurement_leaves_open_writes_more_by_its_error() -> None:
+    busiest = MigrationDemand(1000, 50, 100, working_set_mib=60, error_share=0.5).busiest
+    assert (busiest.dirty_mib_s, busiest.working_set_mib) == (75, 90)
 
 
 @given(DEMANDS, st.floats(0, 1e6))
