@@ -52,7 +52,10 @@ def encode_call(script: Script, parameters: Mapping[str, object], frame: str, ho
 
 
 def decode_reply(output: bytes, frame: str) -> dict[str, Any]:
-    """Return the reply, ``{"ok": ...}``; raises `BrokenFrame` when the output holds none that is whole."""
+    """Return the reply, ``{"ok": true, "answer": {...}}`` or ``{"ok": false, "error": {...}}``.
+
+    Raises `BrokenFrame` when the output holds none that is whole.
+    """
     start, end = f"<<<{frame}".encode("ascii"), f"{frame}>>>".encode("ascii")
     _before, found, rest = output.partition(start)
     body, closed, _after = rest.rpartition(end)
@@ -62,6 +65,7 @@ def decode_reply(output: bytes, frame: str) -> dict[str, Any]:
         reply = json.loads(body.decode("utf-8"))
     except ValueError as error:
         raise BrokenFrame(f"the answer is not JSON in UTF-8: {error}") from error
-    if not isinstance(reply, dict) or not isinstance(reply.get("ok"), bool):
+    ok = reply.get("ok") if isinstance(reply, dict) else None
+    if not isinstance(ok, bool) or not isinstance(reply.get("answer" if ok else "error"), dict):
         raise BrokenFrame("the answer is not a reply of the bootstrap")
-    return reply
+    return dict(reply)

@@ -17,6 +17,7 @@ from ...clock import Clock
 from ...errors import ForesightError
 from ..parallel import answer_all
 from ..protocol import EndpointUnreachable, HypervisorFault, Whereabouts
+from .faults import ModuleMissing
 from .options import common_connection, connections
 from .runner import Runner
 from .scripts.reads import IDENTIFY, LOCATE
@@ -66,7 +67,7 @@ class Nodes:
     def connect(self) -> None:
         """Find the first of the endpoint's hosts that answers, and the nodes of its cluster.
 
-        Raises what the last one answered when none does.
+        Raises what the last one answered when none does, and `ModuleMissing` for one that is no Hyper-V host.
         """
         problem: ForesightError | None = None
         for connection in self._entries:
@@ -82,6 +83,11 @@ class Nodes:
     def _learn(self, runner: Runner) -> None:
         seen = runner.run(IDENTIFY)
         name = str(seen["computer_name"])
+        if not seen["hyperv_module"]:
+            raise ModuleMissing(
+                f"Endpoint {self.endpoint!r} ({name}) has no PowerShell module for Hyper-V",
+                advice="Install it there: Install-WindowsFeature -Name Hyper-V-PowerShell.",
+            )
         entry = Node(host_id_of(name), name, seen["fqdn"], Runner(self.endpoint, runner.connection, name))
         nodes = {entry.host_id: entry}
         for name in seen["node_names"]:

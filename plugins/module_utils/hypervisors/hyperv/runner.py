@@ -100,9 +100,9 @@ class Runner:
                 details={"operation": script.operation, "stderr": said},
             ) from problem
         if not reply["ok"]:
-            raise from_script(self._where, script.operation, reply.get("error") or {})
-        answer = reply.get("answer")
-        return answer if isinstance(answer, dict) else {}
+            raise from_script(self._where, script.operation, reply["error"])
+        answer: dict[str, Any] = reply["answer"]
+        return answer
 
     @property
     def _where(self) -> str:

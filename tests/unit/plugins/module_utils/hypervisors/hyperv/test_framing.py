@@ -36,8 +36,8 @@ def test_whatever_the_parameters_hold_the_script_is_the_constant_and_the_call_is
     assert call == {"operation": "vms", "frame": "f", "host": "HV1", "script": VMS.text, "parameters": parameters}
 
 
-@given(JSON, st.binary(max_size=60), st.binary(max_size=60))
-def test_an_answer_is_found_whatever_stands_around_it(answer: object, before: bytes, after: bytes) -> None:
+@given(st.dictionaries(st.text(max_size=9), JSON), st.binary(max_size=60), st.binary(max_size=60))
+def test_an_answer_is_found_whatever_stands_around_it(answer: dict[str, object], before: bytes, after: bytes) -> None:
     frame = new_frame()
     body = json.dumps({"ok": True, "answer": answer}, ensure_ascii=False).encode("utf-8", "surrogatepass")
     try:
@@ -61,7 +61,9 @@ def test_an_answer_that_was_cut_off_is_never_taken_for_one(kept: int) -> None:
         decode_reply(whole[:kept], frame)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"ok": 1}', b"\xff", b"{", b""])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b'{"ok": 1}', b'{"ok": true, "answer": []}', b'{"ok": false}', b"\xff", b"{", b""]
+)
 def test_something_else_between_the_frames_is_no_answer(body: bytes) -> None:
     with pytest.raises(BrokenFrame):
         decode_reply(framed(body, "f"), "f")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.clock import SystemClock
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.faults import ModuleMissing
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.nodes import Nodes
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.runner import Runner
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.scripts.script import Script
@@ -94,6 +95,11 @@ def test_the_last_host_s_answer_is_told_when_none_answers(monkeypatch: pytest.Mo
         nodes_of(
             monkeypatch, lambda url, *_rest: EndpointUnreachable(f"{url} is down"), winrm_hosts=["hv1", "hv2"]
         ).connect()
+
+
+def test_a_machine_without_hyper_v_s_module_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModuleMissing, match="HV1"):
+        nodes_of(monkeypatch, lambda *_call: identify(hyperv_module=False)).connect()
 
 
 def test_a_host_that_is_none_of_the_endpoint_s_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
