@@ -162,7 +162,7 @@ $(VENV)/.ready: requirements.txt
 
 $(TEST_VENV)/.ready: requirements.txt meta/ee-requirements.txt tests/requirements.txt | prerequisites
 	@test -x $(TEST_VENV)/bin/python || tools/make-venv $(TEST_VENV) $(PYTHON)
-	@$(TEST_VENV)/bin/python $(PIP) -r meta/ee-requirements.txt -r tests/requirements.txt
+	@tools/install-requirements $(TEST_VENV)/bin/python meta/ee-requirements.txt tests/requirements.txt
 	@touch $@
 
 $(NEWEST_VENV)/.ready: requirements.txt

@@ -10,12 +10,17 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import libvirt
+from ansible_collections.foresight.migration.plugins.module_utils.libraries import library
 
 from .lab import SUBNET, WIRE_ADDRESS, Lab, LabHost
 from .namespaces import socket_in, wait_until
+
+if TYPE_CHECKING:
+    import libvirt
+else:
+    libvirt = library("libvirt", "libvirt-python")
 
 HEARTBEAT_PORT = 9100
 CONTROL_PORT = 7000

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-import libvirt
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
@@ -20,6 +19,8 @@ from .conftest import Site, endpoint_options
 from .guests import GuestSpec
 from .lab import LabHost
 from .packages import LabUnavailable
+
+libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 
 pytestmark = pytest.mark.lab
 

@@ -9,12 +9,13 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import libvirt
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Progress
 
 from .conftest import Site
 from .guests import GuestSpec
+
+libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 
 pytestmark = pytest.mark.lab
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-import libvirt
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.state import (
     DomainState,
     domain_state,
 )
+
+libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 
 
 @dataclass
