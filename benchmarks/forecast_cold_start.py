@@ -47,16 +47,17 @@ def _planetlab(path: Path) -> list[list[str]]:
 
 
 def _nab(path: Path) -> list[list[str]]:
-    """Score each series by itself, as they are of different times: a fleet of one, at every day that allows it."""
+    """Score the series as one fleet, each from its own first sample on, at every other day with a day to come."""
     pieces = pd.read_parquet(path).groupby(["vm", "metric"])
     series = [_on_grid(piece) for _name, piece in pieces]
     print(f"nab_aws: {len(series)} series", flush=True)
     found = []
     for days in NAB:
         tasks = []
-        for values in series:
-            for origin in range(days * DAY, len(values) - DAY + 1, 2 * DAY):
-                tasks.append((values[None, origin - days * DAY : origin], values[None, origin : origin + DAY]))
+        for origin in range(days * DAY, max(map(len, series)) - DAY + 1, 2 * DAY):
+            long_enough = [values for values in series if len(values) >= origin + DAY]
+            history = np.stack([values[origin - days * DAY : origin] for values in long_enough])
+            tasks.append((history, np.stack([values[origin : origin + DAY] for values in long_enough])))
         found.append(_row(f"{days} days", "24 h", tasks))
     return found
 

@@ -24,6 +24,8 @@ USABLE_S = 3_600
 SHORT_S = 2 * DAY_S
 #: Silence at the end of a history after which it is called stale.
 STALE_S = 3_600
+#: A time of day that was never measured for so long is not filled with the one value before it.
+LONG_GAP_S = 3 * 3_600
 #: Series prepared at a time, to bound memory.
 BLOCK_ROWS = 1_024
 
@@ -149,8 +151,8 @@ def fill_gaps(values: NDArray[np.float32], day: int) -> NDArray[np.float32]:
     """Return ``values`` (series, whole days of ``day`` steps) with missing steps taken from elsewhere.
 
     First choice is the same time on the nearest earlier day, then on the nearest later day; what no day has at that
-    time of day takes the last value before it in the day's profile, then the first after it. Where most times of day
-    were never measured, what was is repeated instead: one value held for hours would stand for all of them.
+    time of day takes the last value before it in the day's profile, then the first after it. Where the profile lacks
+    hours, what it has is repeated instead: one value held for so long would stand for all of them.
     """
     count, steps = values.shape
     by_day = values.reshape(count, steps // day, day)
@@ -161,18 +163,26 @@ def fill_gaps(values: NDArray[np.float32], day: int) -> NDArray[np.float32]:
 
 
 def _repeated(by_day: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (series, days, steps) where days of less than half known steps repeat these in their order."""
+    """Return (series, days, steps) whose profiles' long gaps repeat the rest of the day, in its order."""
+    steps = by_day.shape[2]
     known = np.isfinite(by_day[:, 0])  # the same on every day
-    count = known.sum(axis=1)
-    poor = np.flatnonzero((count > 0) & (count < known.shape[1] / 2))
-    if not len(poor):
-        return by_day
-    answer = by_day.copy()
-    for row in poor:
-        sampled = by_day[row][:, known[row]]
-        missing = np.flatnonzero(~known[row])
-        answer[row][:, missing] = sampled[:, np.arange(len(missing)) % count[row]]
+    gap = _run_lengths(~known) * DAY_S >= LONG_GAP_S * steps
+    answer = by_day
+    for row in np.flatnonzero(gap.any(axis=1) & known.any(axis=1)):
+        if answer is by_day:
+            answer = by_day.copy()
+        missing, there = np.flatnonzero(gap[row]), np.flatnonzero(~gap[row])
+        held = _carry(_carry(by_day[row][:, there], axis=1), axis=1, backwards=True)
+        answer[row][:, missing] = held[:, np.arange(len(missing)) % len(there)]
     return answer
+
+
+def _run_lengths(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return for each marked place how long the run of marked ones is that it lies in, (rows, places); 0 elsewhere."""
+    places = np.arange(marked.shape[1])
+    before = np.maximum.accumulate(np.where(marked, -1, places), axis=1)
+    after = np.minimum.accumulate(np.where(marked, len(places), places)[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(np.where(marked, after - before - 1, 0), np.int64)
 
 
 def _carry(values: NDArray[np.float32], axis: int, backwards: bool = False) -> NDArray[np.float32]:
