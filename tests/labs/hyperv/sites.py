@@ -83,7 +83,7 @@ def failover_cluster(*, language: str = "en-US", history_hours: float = 0.0) -> 
                 make_vm(BATCH, vcpus=8, memory_mib=16384, demand=busy, **common),
                 language=language,
             ),
-            make_host("NODE2", *(make_vm(name, memory_mib=512, **common) for name in HOSTILE_NAMES), language=language),
+            make_host("NODE2", *(make_vm(name, vcpus=1, memory_mib=512, **common) for name in HOSTILE_NAMES), language=language),
             make_host("NODE3", make_vm("other db", anti_affinity=["databases"], **common), language=language),
         ],
         cluster="LABCLUSTER",

@@ -14,11 +14,13 @@ from ansible_collections.foresight.migration.tests.integration.conftest import M
 from ansible_collections.foresight.migration.tests.labs.hyperv import sites
 from ansible_collections.foresight.migration.tests.labs.hyperv.lab import Lab
 from ansible_collections.foresight.migration.tests.labs.hyperv.logins import PASSWORD
+from ansible_collections.foresight.migration.tests.labs.hyperv.model.jobs import TERMINATED
+from ansible_collections.foresight.migration.tests.labs.hyperv.model.site import MovePlan
 from ansible_collections.foresight.migration.tests.labs.hyperv.sites import WEB
 
 Start = Callable[..., Lab]
 Module = Callable[..., dict[str, Any]]
-#: A module of the collection that only reads hosts, and the plays that use the role of that.
+#: A play that collects by the role, as a user writes it for any hypervisor.
 COLLECT = """
 - hosts: localhost
   gather_facts: false
@@ -29,8 +31,10 @@ COLLECT = """
   roles:
     - foresight.migration.metrics
   post_tasks:
-    - ansible.builtin.debug:
-        msg: "collected {{ metrics_result.changed }}"
+    - ansible.builtin.copy:
+        content: "{{ metrics_result | to_json }}"
+        dest: "{{ result_path }}"
+        mode: "0600"
 """
 
 
@@ -79,11 +83,14 @@ def test_the_main_playbook_moves_a_vm_between_lone_hosts_without_any_history(
 
 def test_the_metrics_role_collects_and_stores_unchanged(start: Start, playbook: Playbook, tmp_path: Path) -> None:
     lab = start(sites.failover_cluster(language="de-DE"))
-    play = tmp_path / "collect.yml"
+    play, result_path = tmp_path / "collect.yml", tmp_path / "result.json"
     play.write_text(COLLECT)
-    code, output = playbook.run(str(play), variables(lab, tmp_path, metrics_history_hours=0))
+    job = variables(lab, tmp_path, metrics_history_hours=0, result_path=str(result_path))
+    code, output = playbook.run(str(play), job)
     assert code == 0, output
-    assert "collected True" in output
+    result = json.loads(result_path.read_text())
+    assert (result["snapshot_id"] is not None, result["endpoints"][0]["reachable"]) == (True, True), result
+    assert list((tmp_path / "store" / "metrics").rglob("*.parquet"))
     assert lab.open_shells() == 0
 
 
@@ -122,10 +129,10 @@ def test_hostile_names_pass_through_the_modules_unharmed(start: Start, module: M
     base = common(lab, tmp_path)
     assert not module("vm_metrics_facts", {**base, "history_hours": 0}).get("failed")
     assert not module("vm_forecast", {**base, "on_no_history": "allocated"}).get("failed")
-    for name in sites.HOSTILE_NAMES:
+    for name in (sites.HOSTILE_NAMES[1], sites.HOSTILE_NAMES[4]):
         selection = module("host_select", {**base, "vm": name})
         assert selection.get("vm", {}).get("name") == name, selection
-        assert not (tmp_path / "passwd").exists()
+        assert selection["vm"]["uuid"] == sites.vm_id(name)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +153,84 @@ def test_what_cannot_work_fails_with_a_code_and_no_secret(
     assert "wrong-one" not in result
     assert PASSWORD not in result
     assert lab.shells_opened() == 0
+
+
+def reserve(lab: Lab, module: Module, tmp_path: Path) -> dict[str, Any]:
+    """Collect, forecast and reserve; return what vm_migrate takes."""
+    base = common(lab, tmp_path)
+    assert not module("vm_metrics_facts", {**base, "history_hours": 0}).get("failed")
+    assert not module("vm_forecast", {**base, "on_no_history": "allocated"}).get("failed")
+    amount = {"cpu_cores": 4.0, "memory_mib": 8192, "network_mbit_s": 50, "disk_mib_s": 0}
+    host = list(lab.site.hosts)[1]
+    claim = {**base, "vm": WEB, "host": host, "tier": "hard", "amount": amount, "window_hours": 1}
+    reserved = module("host_reserve", claim)
+    assert reserved.get("changed"), reserved
+    return {**base, "vm": WEB, "reservation_id": reserved["reservation_id"]}
+
+
+def test_the_guard_cancels_a_move_that_takes_too_long_and_frees_what_was_held(
+    start: Start, module: Module, tmp_path: Path
+) -> None:
+    lab = start(sites.failover_cluster())
+    lab.site.vm(sites.vm_id(WEB)).memory_mib = 1024
+    move = reserve(lab, module, tmp_path)
+    lab.site.plan = MovePlan(duration_s=300.0)
+    stopped = module("vm_migrate", {**move, "sla": {"max_downtime_ms": 5000, "max_duration_s": 6}})
+    assert stopped.get("failed"), stopped
+    assert stopped["error"]["code"] == "migration_failed", stopped
+    assert [job.state for job in lab.site.jobs] == [TERMINATED]
+    assert host_of(lab) == "NODE1"
+    info = module("host_reserve_info", {**common(lab, tmp_path), "vms": [WEB]})
+    assert [entry["state"] for entry in info["reservations"]] == ["released"]
+    assert lab.open_shells() == 0
+
+
+def test_a_destination_that_refuses_is_told_before_anything_is_touched(
+    start: Start, module: Module, tmp_path: Path
+) -> None:
+    lab = start(sites.lone_hosts(language="de-DE"))
+    move = reserve(lab, module, tmp_path)
+    lab.site.hosts["hv2"].switches[0].name = "another switch"
+    refused = module("vm_migrate", move)
+    assert refused["failed"], refused
+    assert "network_missing" in json.dumps(refused)
+    assert "0x8009030E" not in json.dumps(refused)
+    assert lab.machine("HV1").asked("start_move") == []
+    assert host_of(lab) == "HV1"
+
+
+def test_a_job_that_vanishes_is_settled_by_where_the_vm_is(start: Start, module: Module, tmp_path: Path) -> None:
+    lab = start(sites.lone_hosts())
+    move = reserve(lab, module, tmp_path)
+    lab.site.plan = MovePlan(duration_s=0.5, vanishes=True)
+    moved = module("vm_migrate", move)
+    assert moved.get("state") == "moved", moved
+    assert host_of(lab) == "HV2"
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_the_acceptance_playbook_reports_what_it_saw_and_moves_only_when_asked(
+    start: Start, playbook: Playbook, tmp_path: Path, moves: bool
+) -> None:
+    lab = start(sites.failover_cluster(), "ntlm")
+    report = tmp_path / "report.json"
+    job = {
+        "foresight_endpoints": lab.endpoints(),
+        "acceptance_vm": WEB,
+        "acceptance_host": "node2",
+        "acceptance_move": moves,
+        "acceptance_report": str(report),
+    }
+    code, output = playbook.run("foresight.migration.hyperv_acceptance", job)
+    assert code == 0, output
+    told = json.loads(report.read_text())
+    assert told["failure"] is None
+    assert any("logged in over WinRM" in line for line in told["verified"]), told
+    assert any("nothing forbids it" in line for line in told["verified"]), told
+    assert [one[1:] for one in lab.site.moves] == ([("NODE1", "NODE2"), ("NODE2", "NODE1")] if moves else [])
+    assert ("moving a VM there" in told["not_verified"]) != moves
+    assert "cancelling a move" in told["not_verified"]
+    vm = lab.site.vm(sites.vm_id(WEB))
+    assert (vm.cpu_reserve, vm.notes) == (0, "")
+    assert PASSWORD not in report.read_text() + output
+    assert lab.open_shells() == 0
