@@ -89,12 +89,12 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_move_tells_its_progress_and_ends_on_the_destination(pair: Pair) -> None:
-    pair.lab.site.plan = MovePlan(duration_s=1.5)
+    pair.lab.site.plan = MovePlan(duration_s=2.0)
     assert pair.blocking() == []
     seen = pair.follow(pair.begin())
     percents = [progress.percent for progress in seen if progress.percent is not None]
     assert percents == sorted(percents)
-    assert len(set(percents)) > 3
+    assert len(set(percents)) > 2
     assert {progress.phase for progress in seen[:-1]} <= {"starting", "precopy"}
     assert seen[-1].phase == "done"
     assert pair.host() == pair.destination
