@@ -89,7 +89,7 @@ def test_no_value_is_ever_part_of_a_script_or_of_a_command_line(start: Callable[
     call = json.loads(b"".join(base64.b64decode(piece) for piece in pieces))
     assert call["script"] == SCRIPTS["set_tuning"].text
     assert call["parameters"]["notes"] == MARK
-    assert sorted(call) == ["frame", "operation", "parameters", "script"]
+    assert sorted(call) == ["frame", "host", "operation", "parameters", "script"]
 
 
 def test_frames_differ_from_call_to_call_so_that_none_can_be_forged(start: Callable[..., Lab]) -> None:
