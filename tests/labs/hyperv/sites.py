@@ -23,6 +23,8 @@ HOSTILE_NAMES = (
     "8f3:Hv VP 1_x--y",
     "x" * 100,
 )
+#: What Hyper-V calls a new adapter, which is part of the names of its counters.
+ADAPTER_NAMES = {"en-US": "Network Adapter", "de-DE": "Netzwerkkarte"}
 CSV = "C:\\ClusterStorage\\Volume1"
 
 
@@ -45,9 +47,11 @@ def make_vm(name: str, *, folder: str = SHARE, demand: Demand | None = None, **o
 
 
 def make_host(name: str, *vms: Vm, **options: Any) -> Host:
-    """Return a host with one switch and these VMs."""
+    """Return a host with one switch and these VMs, whose adapters are called as in the host's language."""
     host = Host(name, switches=[Switch(vm_id(name + " switch"))], **options)
     host.vms = {vm.vm_id: vm for vm in vms}
+    for adapter in (adapter for vm in vms for adapter in vm.adapters):
+        adapter.name = ADAPTER_NAMES[host.language]
     return host
 
 
@@ -83,7 +87,11 @@ def failover_cluster(*, language: str = "en-US", history_hours: float = 0.0) -> 
                 make_vm(BATCH, vcpus=8, memory_mib=16384, demand=busy, **common),
                 language=language,
             ),
-            make_host("NODE2", *(make_vm(name, vcpus=1, memory_mib=512, **common) for name in HOSTILE_NAMES), language=language),
+            make_host(
+                "NODE2",
+                *(make_vm(name, vcpus=1, memory_mib=512, **common) for name in HOSTILE_NAMES),
+                language=language,
+            ),
             make_host("NODE3", make_vm("other db", anti_affinity=["databases"], **common), language=language),
         ],
         cluster="LABCLUSTER",

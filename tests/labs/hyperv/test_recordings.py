@@ -39,7 +39,9 @@ OWN_TEXT = {
 OWN_ATTRIBUTES = {"CommandId", "Machine"}
 #: Windows gives a shell's activity a number for its event log; clients have no use for it.
 NOT_ANSWERED = {"ActivityId"}
-NO_INDEX = re.compile(r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError|No matching distribution")
+NO_INDEX = re.compile(
+    "Failed to establish a new connection|Failed to resolve|NameResolutionError|ConnectTimeoutError|ProxyError"
+)
 
 
 @pytest.fixture(scope="session")
