@@ -162,7 +162,9 @@ options:
         choices: [network, disk]
         default: []
       network_mbit_s:
-        description: For V(libvirt), what the host's network can carry for its VMs, where libvirt does not know it.
+        description:
+          - For V(libvirt), what the host's network can carry for its VMs, where libvirt does not know it.
+          - For V(hyperv), the same of every host, where it is not the sum of the interfaces that are up.
         type: float
       disk_mib_s:
         description: For V(libvirt) and V(hyperv), what a host's storage can carry, which these do not know.
