@@ -110,7 +110,7 @@ def _texts(column: Any) -> list[str]:
 def _write_array(files: Files, path: str, array: NDArray[np.generic]) -> None:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-    files.write(path, header.getvalue(), array.data.cast("B"))
+    files.write(path, header.getvalue(), array.reshape(-1).data.cast("B"))  # only one dimension may be empty
 
 
 def _index_table(order: Sequence[int], scenarios: WindowScenarios) -> memoryview:

@@ -98,6 +98,16 @@ def test_a_vm_without_history_is_named_or_taken_at_its_configured_size(store: st
     assert by_name["vm2"]["cpu"]["model"] == "allocated"
 
 
+def test_a_forecast_of_what_was_never_measured_is_stored_and_read_back_empty(tmp_path: Path) -> None:
+    store = str(tmp_path / "new")
+    Workspace.open(store).snapshots.write(_estate())
+    first = forecast_vms(request(store), Context())
+    assert {item["entity_id"] for item in first.result["abstained"]} >= set(UUIDS)
+    forecasts = Workspace.open(store, writable=False).forecasts
+    assert forecasts.scenarios(first.result["forecast_id"], None).keys == ()
+    assert not forecast_vms(request(store), Context()).changed
+
+
 def test_a_vm_that_is_off_has_no_demand_to_forecast_unless_it_is_named(store: str) -> None:
     shown = forecast_vms(request(store), Context(check_mode=True)).result["vms"]
     assert [vm["name"] for vm in shown] == ["vm0", "vm1", "vm2"]
