@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.for
 from ansible_collections.foresight.migration.plugins.module_utils.operations.migrate import MigrateRequest, migrate_vm
 from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve import reserve
 from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve_request import ReserveRequest
+from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import open_ledger
 from ansible_collections.foresight.migration.tests.labs.vcenter.crowded import CROWDED, VM, holds, host_of
-from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done
+from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done, wait_until
 from pyVmomi import vim
 
 DESTINATION = "DC0_C0_H1"
@@ -95,6 +97,53 @@ def test_a_move_that_takes_longer_than_the_sla_allows_is_cancelled(desk: Desk) -
     assert desk.vcenter.requests()["CancelTask"] == 1
     assert host_of(desk.vcenter) == CROWDED
     assert holds(desk.vcenter) == []
+
+
+def test_a_vcenter_that_dies_during_the_move_keeps_the_reservation_for_the_next_run(desk: Desk) -> None:
+    reservation = desk.hold()
+    desk.vcenter.relocations(ms=120_000)
+    killer = threading.Thread(target=kill_when_moving, args=(desk.vcenter,))
+    killer.start()
+    told = desk.refused(reservation_id=reservation)
+    killer.join()
+    assert "migration_unsettled" in told
+    assert "endpoint_unreachable" in told
+    with open_ledger(f"sqlite:///{desk.store}/ledger.db", actor="test") as ledger:
+        assert ledger.get(reservation).state == "active"
+
+
+def kill_when_moving(vcenter: VCenter) -> None:
+    wait_until(lambda: vcenter.requests().get("RelocateVM_Task"), "the start of the move", 60.0)
+    vcenter.kill()
+
+
+HOSTILE = "{{ lookup('pipe', 'id') }} $(reboot) \"'; <!-- ../../ 名前"
+
+
+def test_a_vm_with_a_hostile_name_is_reserved_moved_and_settled_like_any_other(desk: Desk) -> None:
+    desk.vcenter.set(named(desk.vcenter.administrator(), vim.VirtualMachine, VM), "name", HOSTILE)
+    desk.prepare()
+    held = desk.reserve(vm=HOSTILE, host=DESTINATION, tier="hard", amount=AMOUNT)
+    outcome = migrate_vm(
+        MigrateRequest([desk.vcenter.endpoint()], desk.store, HOSTILE, reservation_id=held["reservation_id"]), Context()
+    )
+    assert outcome.changed
+    assert outcome.result["vm"]["name"] == HOSTILE
+    assert host_of(desk.vcenter, HOSTILE) == DESTINATION
+    assert holds(desk.vcenter) == []
+
+
+def test_namesakes_are_not_guessed_between_and_the_uuid_tells_them_apart(desk: Desk) -> None:
+    content = desk.vcenter.administrator()
+    uuid = named(content, vim.VirtualMachine, VM).config.instanceUuid
+    desk.vcenter.set(named(content, vim.VirtualMachine, "DC0_C0_RP0_VM1"), "name", VM)
+    desk.prepare()
+    with pytest.raises(ForesightError) as refused:
+        desk.reserve(vm=VM, host=DESTINATION, tier="hard", amount=AMOUNT)
+    assert refused.value.code == "vm_ambiguous"
+    assert uuid in json.dumps(refused.value.as_dict())
+    assert holds(desk.vcenter) == []
+    assert desk.reserve(vm=uuid, host=DESTINATION, tier="hard", amount=AMOUNT)["changed"]
 
 
 def test_a_vm_that_drs_has_taken_to_its_destination_is_settled_there(desk: Desk) -> None:

@@ -98,6 +98,13 @@ def host_drive(vcenter: VCenter, vm: Any, host: Any) -> None:
     task_done(vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[change])))
 
 
+def passthrough(vcenter: VCenter, vm: Any, host: Any) -> None:
+    types = vim.vm.device.VirtualPCIPassthrough
+    backing = types.DeviceBackingInfo(deviceId="10fb", deviceName="n", id="0000:03:00.0", systemId="h", vendorId=1)
+    change = vim.vm.device.VirtualDeviceSpec(operation="add", device=types(key=-1, backing=backing))
+    task_done(vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[change])))
+
+
 @pytest.mark.parametrize(
     ("prepare", "code"),
     [
@@ -112,6 +119,7 @@ def host_drive(vcenter: VCenter, vm: Any, host: Any) -> None:
         (orphan, "vm_not_connected"),
         (backup, "relocation_disabled"),
         (host_drive, "vm_pinned"),
+        (passthrough, "vm_pinned"),
     ],
 )
 def test_each_obstacle_is_found(vcenter: VCenter, connect: Connect, prepare: Prepare, code: str) -> None:
