@@ -6,7 +6,7 @@ All run as Ansible modules, one after the other, against the same simulated vCen
 of the client, and calls that the vCenter served. The others come from PyPI's `ansible` wheel and are installed below
 .build on the first run. Ours reads hosts, clusters, rules, networks and storage besides the VMs that the others read.
 
-    python benchmarks/bench_vmware.py [--vms 250] [--large 5000] [--ansible 12.3.0]
+    python benchmarks/bench_vmware.py [--vms 50 250] [--large 5000] [--ansible 12.3.0]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,23 +46,21 @@ class Cost:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vms", type=int, default=250, help="VMs of the inventory that all modules read")
-    parser.add_argument("--large", type=int, default=5000, help="VMs of the inventory that only ours reads")
+    parser.add_argument(
+        "--vms", type=int, nargs="*", default=[50, 250], help="sizes of inventory that all modules read"
+    )
+    parser.add_argument("--large", type=int, default=5000, help="size of inventory that only ours reads, 0 for none")
     parser.add_argument("--ansible", default="12.3.0", help="version of PyPI's ansible")
     options = parser.parse_args()
     collections = install(options.ansible)
     with tempfile.TemporaryDirectory() as folder:
         program = build(Path(folder))
-        with running(program, Path(folder, "small"), flags(options.vms)) as vcenter:
-            ours = measure(OURS, our_arguments(vcenter, Path(folder, "store")), vcenter, collections)
-            show(f"{OURS}, {options.vms} VMs", ours, ours)
-            for module in OTHERS:
-                show(f"{module}, {options.vms} VMs", measure(module, arguments(vcenter), vcenter, collections), ours)
-        with running(program, Path(folder, "large"), flags(options.large)) as vcenter:
-            store = Path(folder, "large-store")
-            show(
-                f"{OURS}, {options.large} VMs", measure(OURS, our_arguments(vcenter, store), vcenter, collections), ours
-            )
+        for vms in options.vms:
+            with running(program, Path(folder, f"vcenter-{vms}"), flags(vms)) as vcenter:
+                compare(vcenter, vms, OTHERS, collections, Path(folder, f"store-{vms}"))
+        if options.large:
+            with running(program, Path(folder, "large"), flags(options.large)) as vcenter:
+                compare(vcenter, options.large, (), collections, Path(folder, "store-large"))
     return 0
 
 
@@ -73,6 +71,14 @@ def install(version: str) -> Path:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
         subprocess.run([*command, f"ansible=={version}"], check=True)
     return target
+
+
+def compare(vcenter: VCenter, vms: int, others: Sequence[str], collections: Path, store: Path) -> None:
+    """Show what our module and the others cost on the same vCenter."""
+    ours = measure(OURS, our_arguments(vcenter, store), vcenter, collections)
+    show(f"{OURS}, {vms} VMs", ours, ours)
+    for module in others:
+        show(f"{module}, {vms} VMs", measure(module, arguments(vcenter), vcenter, collections), ours)
 
 
 def flags(vms: int) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import MoveOrder
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver
+from ansible_collections.foresight.migration.plugins.module_utils.migration import following, orchestrator, verification
 from ansible_collections.foresight.migration.plugins.module_utils.operations.collect import CollectRequest, collect
 from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context
 from ansible_collections.foresight.migration.plugins.module_utils.operations.forecast import (
@@ -99,7 +101,11 @@ def test_a_move_that_takes_longer_than_the_sla_allows_is_cancelled(desk: Desk) -
     assert holds(desk.vcenter) == []
 
 
-def test_a_vcenter_that_dies_during_the_move_keeps_the_reservation_for_the_next_run(desk: Desk) -> None:
+def test_a_vcenter_that_dies_during_the_move_keeps_the_reservation_for_the_next_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "BLIND_LIMIT_S", 3.0)
+    monkeypatch.setattr(orchestrator, "verify", partial(verification.verify, limit_s=3.0))
     reservation = desk.hold()
     desk.vcenter.relocations(ms=120_000)
     killer = threading.Thread(target=kill_when_moving, args=(desk.vcenter,))
