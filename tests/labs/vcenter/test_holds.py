@@ -120,6 +120,21 @@ def test_a_cluster_without_drs_has_no_pools_so_the_ledger_holds(vcenter: VCenter
     assert driver.place_hold(wanted(driver)).enforced_by == NEITHER
 
 
+def test_a_pool_that_a_dead_run_left_without_its_tag_is_taken_over_and_tagged(
+    vcenter: VCenter, connect: Connect
+) -> None:
+    root = named(vcenter.administrator(), vim.ClusterComputeResource, "DC0_C0").resourcePool
+    share = vim.SharesInfo(level="normal", shares=4000)
+    amount = vim.ResourceAllocationInfo(reservation=1, limit=-1, expandableReservation=True, shares=share)
+    root.CreateResourcePool("foresight-r-1", vim.ResourceConfigSpec(cpuAllocation=amount, memoryAllocation=amount))
+    driver = connect(vcenter)
+    hold = wanted(driver)
+    placed = driver.place_hold(hold)
+    (found,) = driver.list_holds()
+    assert (found.host_id, found.vm_uuid, found.tokens) == (hold.host_id, hold.vm_uuid, placed.tokens)
+    assert (found.amount.cpu_cores, found.amount.memory_mib) == (2.0, 20.0)
+
+
 def test_a_foreign_pool_and_a_note_written_by_hand_are_left_alone(vcenter: VCenter, connect: Connect) -> None:
     driver = connect(vcenter)
     driver.place_hold(wanted(driver))
@@ -225,6 +240,7 @@ def test_stock_and_lone_hosts_take_holds_too(start: Start, connect: Connect) -> 
         hold = Hold("r-9", inventory.hosts[0].host_id, inventory.vms[0].uuid, Resources(1.0, 64.0), "hard")
         placed = driver.place_hold(hold)
         assert placed.enforced_by == BOTH
-        assert [found.reservation_id for found in driver.list_holds()] == ["r-9"]
+        (found,) = driver.list_holds()
+        assert (found.reservation_id, found.host_id, found.amount) == ("r-9", hold.host_id, hold.amount)
         assert driver.release_hold("r-9", placed.tokens)
         assert driver.list_holds() == ()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ..protocol import HypervisorFault
 from .counters import REALTIME_S, counter_keys, mean_of
 from .history import REALTIME_KEPT_S
 from .sdk import pyvmomi
@@ -36,7 +37,10 @@ def read_device_use(session: Session, vm: Any, counters: Sequence[str]) -> Devic
         maxSample=REALTIME_KEPT_S // REALTIME_S,
         format="csv",
     )
-    answers = session.read("read its performance figures", lambda: manager.QueryPerf([spec]))
+    try:
+        answers = session.read("read its performance figures", lambda: manager.QueryPerf([spec]))
+    except HypervisorFault:  # vCenter's statistics are out of order: what the devices carried is not known
+        return {}
     found: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for answer in answers or ():
         for series in answer.value or ():

@@ -9,13 +9,14 @@ ledger that it is this host. Clusters without DRS have no pools, so there the le
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...estate.resources import RESOURCES, Resources
 from ..protocol import Hold, HoldRefused, HypervisorFault
 from . import bandwidth
+from .hosts import core_mhz
 from .lookup import VmNotHere, find_vm, read_host, read_vm, reference
 from .notes import field_key, read_note, write_note
 from .properties import Record, moid_of, read_everywhere, read_one
@@ -75,6 +76,7 @@ def place(session: Session, hold: Hold) -> Hold:
     else:
         pool = existing.reference
         _update(session, hold, site, pool)
+        _tag(session, hold, existing)
     tokens |= {"pool": moid_of(pool), "compute_resource": site.owner}
     return replace(hold, enforced_by=enforcement(True), tokens=tokens)
 
@@ -96,10 +98,10 @@ def release(session: Session, reservation_id: str) -> bool:
 def find_all(session: Session) -> tuple[Hold, ...]:
     """Return all holds in place, by the pools' names and notes, with the amounts that vSphere really reserves."""
     key = field_key(session, NOTE)
-    wanted = {"ResourcePool": _POOL_PATHS, "HostSystem": ["summary.hardware.cpuMhz"]}
+    wanted = {"ResourcePool": _POOL_PATHS, "HostSystem": ["parent", "summary.hardware.cpuMhz"]}
     records = read_everywhere(session, wanted)
-    mhz = {r.moid: float(r.get("summary.hardware.cpuMhz") or 1) for r in records if r.kind == "HostSystem"}
-    return tuple(_hold_from(record, read_note(record, key), mhz) for record in records if _is_ours(record))
+    hosts = [record for record in records if record.kind == "HostSystem"]
+    return tuple(_hold_from(record, read_note(record, key), hosts) for record in records if _is_ours(record))
 
 
 def find_pool(session: Session, reservation_id: str) -> Record | None:
@@ -121,7 +123,7 @@ def _site(session: Session, hold: Hold) -> Site:
     resource = read_one(session, owner, ["resourcePool"])
     root = resource.get("resourcePool") if resource is not None else None
     return Site(
-        core_mhz=float(host.get("summary.hardware.cpuMhz") or 1),
+        core_mhz=core_mhz(host),
         owner=moid_of(owner) or "",
         parent_pool=_pool_of_vm(session, hold.vm_uuid, owner) or root,
         has_pools=_has_pools(session, owner),
@@ -170,13 +172,7 @@ def _create(session: Session, hold: Hold, site: Site) -> Any:
     except HypervisorFault as error:
         raise _refused(error, hold) from error.__cause__  # vCenter's own fault
     try:
-        note = {
-            "reservation_id": hold.reservation_id,
-            "host_id": hold.host_id,
-            "vm_uuid": hold.vm_uuid,
-            "tier": hold.tier,
-        }
-        write_note(session, pool, NOTE, note)
+        write_note(session, pool, NOTE, _note(hold))
         _verify(session, pool, spec)
     except BaseException:
         _destroy(session, pool)
@@ -191,6 +187,21 @@ def _update(session: Session, hold: Hold, site: Site, pool: Any) -> None:
     except HypervisorFault as error:
         raise _refused(error, hold) from error.__cause__  # vCenter's own fault
     _verify(session, pool, spec)
+
+
+def _tag(session: Session, hold: Hold, pool: Record) -> None:
+    """Write the note that a run which died right after making the pool could not write."""
+    if read_note(pool, field_key(session, NOTE)) != _note(hold):
+        write_note(session, pool.reference, NOTE, _note(hold))
+
+
+def _note(hold: Hold) -> dict[str, str]:
+    return {
+        "reservation_id": hold.reservation_id,
+        "host_id": hold.host_id,
+        "vm_uuid": hold.vm_uuid,
+        "tier": hold.tier,
+    }
 
 
 def _verify(session: Session, pool: Any, spec: Any) -> None:
@@ -238,20 +249,27 @@ def _is_ours(record: Record) -> bool:
     return str(record.get("name")).startswith(NAME_PREFIX)
 
 
-def _hold_from(record: Record, note: Mapping[str, Any], mhz: Mapping[str, float]) -> Hold:
-    host_id = str(note.get("host_id", ""))
+def _hold_from(record: Record, note: Mapping[str, Any], hosts: Sequence[Record]) -> Hold:
+    host_id = str(note.get("host_id") or _only_host(record.get("owner"), hosts))
+    mhz = next((core_mhz(host) for host in hosts if host.moid == host_id), 1.0)
     return Hold(
         reservation_id=str(record.get("name")).removeprefix(NAME_PREFIX),
         host_id=host_id,
         vm_uuid=str(note.get("vm_uuid", "")),
         amount=Resources(
-            cpu_cores=float(record.get("config.cpuAllocation.reservation") or 0) / mhz.get(host_id, 1.0),
+            cpu_cores=float(record.get("config.cpuAllocation.reservation") or 0) / mhz,
             memory_mib=float(record.get("config.memoryAllocation.reservation") or 0),
         ),
         tier=str(note.get("tier", "hard")),
         enforced_by=enforcement(True),
         tokens={"pool": record.moid, "compute_resource": moid_of(record.get("owner"))},
     )
+
+
+def _only_host(owner: Any, hosts: Sequence[Record]) -> str:
+    """Return the id of the owner's host where it has only one, as every lone ESXi host, which can hold no notes."""
+    found = [host.moid for host in hosts if moid_of(host.get("parent")) == moid_of(owner)]
+    return found[0] if len(found) == 1 else ""
 
 
 def hold_pool(session: Session, reservation_id: str) -> Any:
