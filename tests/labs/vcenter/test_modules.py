@@ -123,8 +123,10 @@ def test_a_reservation_is_made_shown_and_given_back_as_check_mode_foretold(prepa
     assert foreseen["enforced_by"] == made["enforced_by"]
     assert holds(desk.vcenter) == [f"foresight-{made['reservation_id']}"]
     assert desk.repeat("host_reserve", **claim)["reservation_id"] == made["reservation_id"]
+    calls = desk.vcenter.requests()
     shown = desk.repeat("host_reserve_info", vms=[VM])
     assert [found["state"] for found in shown["reservations"]] == ["active"]
+    assert desk.vcenter.requests() == calls  # it needs no privilege on the vCenter
     desk.repeat("host_reserve", state="reconciled")
     end = {"state": "absent", "reservation_id": made["reservation_id"]}
     desk.carry_out("host_reserve", **end)
