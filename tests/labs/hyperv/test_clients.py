@@ -162,6 +162,19 @@ def test_shells_beyond_the_quota_are_refused_with_windows_code(reach: Any) -> No
     assert server.shells.open_count() == 0
 
 
+def test_a_message_beyond_the_envelope_is_refused_and_the_shell_lives(reach: Any) -> None:
+    server, client = reach("basic over HTTPS")
+    shell = client.open_shell()
+    command = client.run_command(shell, "powershell.exe", console_mode_stdin=False)
+    with pytest.raises(WSManFaultError) as refused:
+        client.send_command_input(shell, command, b"x" * 400_000)
+    assert refused.value.wsman_fault_code == 2150858805
+    client.send_command_input(shell, command, b"x", end=True)
+    assert client.get_command_output(shell, command)[2] == 3
+    client.close_shell(shell)
+    assert server.shells.open_count() == 0
+
+
 @pytest.mark.parametrize("scheme", ["basic", "ntlm", "negotiate"])
 def test_pypsrp_runs_a_command(serve: Serve, authority: Authority, scheme: str) -> None:
     tls = {"tls": authority.issue("hv1")} if scheme == "basic" else {}

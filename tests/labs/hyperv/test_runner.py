@@ -206,6 +206,12 @@ def test_a_quota_that_clears_is_waited_for_and_one_that_stays_is_told(lab: Lab, 
     assert lab.open_shells() == 0
 
 
+def test_a_quota_is_known_by_its_number_too(lab: Lab, troubles: Any) -> None:
+    troubles.add(Trouble("Command", "fault", wsman.operation_quota(15), times=10))
+    assert isinstance(error_of(lambda: runner_of(lab).run(IDENTIFY)), faults.WinrmQuota)
+    assert lab.open_shells() == 0
+
+
 def test_a_user_who_may_not_use_winrm_is_told_so(lab: Lab, troubles: Any) -> None:
     troubles.add(Trouble("Create", "fault", wsman.access_denied(), times=10))
     assert isinstance(error_of(lambda: runner_of(lab).run(IDENTIFY)), PermissionDenied)

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """WS-Management messages: what a request says, and the envelopes and faults that Windows answers with.
 
-Shapes are those of [MS-WSMV] and of recordings of Windows hosts, to which test_recordings.py holds them.
+Shapes are those of [MS-WSMV] and of recordings of Windows hosts, to which test_recordings.py holds them; numbers of
+errors are those of wsmerror.h.
 """
 
 from __future__ import annotations
@@ -55,12 +56,27 @@ def timed_out() -> Fault:
 
 def shell_quota(limit: int) -> Fault:
     """Return the fault for more shells than a user may have."""
+    service = "The WS-Management service cannot process the request. "
     return Fault(
         True,
         "w:QuotaLimit",
-        "The WS-Management service cannot process the request. The maximum number of concurrent shells for this "
-        f"user has been exceeded. Close existing shells or raise the quota for this user. (limit {limit}) ",
+        f"{service}The maximum number of concurrent shells for this user has been exceeded. Close existing shells or "
+        "raise the quota for this user. ",
         2150859173,
+        f"{service}This user is allowed a maximum number of {limit} concurrent shells, which has been exceeded. Close "
+        "existing shells or raise the quota for this user. ",
+    )
+
+
+def operation_quota(limit: int) -> Fault:
+    """Return the fault for more operations than a user may have under way, which is no QuotaLimit by its subcode."""
+    return Fault(
+        False,
+        "w:InternalError",
+        f"The WS-Management service cannot process the request. This user is allowed a maximum number of {limit} "
+        "concurrent operations, which has been exceeded. Close existing operations for this user, or raise the quota "
+        "for this user. ",
+        2150859174,
     )
 
 
@@ -113,7 +129,13 @@ def not_xml() -> Fault:
 
 def envelope_too_large() -> Fault:
     """Return the fault for a request above MaxEnvelopeSizekb."""
-    return Fault(True, "w:EncodingLimit", "The request exceeds the maximum envelope size. ", 2150858802)
+    return Fault(
+        True,
+        "w:EncodingLimit",
+        "The WS-Management service cannot process the request because the encoding of the request exceeds an internal "
+        "encoding limit. Reconfigure the client to send messages which fit the encoding limits of the service. ",
+        2150858805,
+    )
 
 
 def unknown_resource(uri: str) -> Fault:
@@ -129,7 +151,7 @@ def unknown_resource(uri: str) -> Fault:
 
 def unsupported_action(action: str) -> Fault:
     """Return the fault for an action that a shell does not have."""
-    return Fault(True, "a:ActionNotSupported", f"The action {action} is not supported by the service. ", 2150858768)
+    return Fault(True, "a:ActionNotSupported", f"The action {action} is not supported by the service. ", 2150858771)
 
 
 def _unexpected_selectors(message: str) -> Fault:

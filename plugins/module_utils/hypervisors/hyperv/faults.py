@@ -42,6 +42,9 @@ ACCESS_DENIED = frozenset({"0X80070005", "0X80041003", "0X80070522"})
 #: WBEM_E_INVALID_NAMESPACE: root\virtualization\v2 comes with the Hyper-V role.
 INVALID_NAMESPACE = "0X8004100E"
 WIN32_ACCESS_DENIED = 5
+#: ERROR_WSMAN_QUOTA_LIMIT, _MAX_SHELLS, _MAX_OPERATIONS, _USER, _SYSTEM, _MAX_SHELLUSERS, and those of a plug-in's
+#: quotas (wsmerror.h): limits that Windows does not always tell as QuotaLimit.
+WSMAN_QUOTAS = frozenset({0x8033803F, *range(0x803381A5, 0x803381A9), 0x803381AB, *range(0x803381E4, 0x803381EA)})
 #: WBEM_E_INVALID_CLASS.
 INVALID_CLASS = "0X80041010"
 #: What pywinrm's Kerberos raises; the module that has these classes is there only when Kerberos is installed.
@@ -180,7 +183,7 @@ def _from_tls(connection: Connection, where: str, error: BaseException) -> Fores
 def _from_fault(where: str, error: Any) -> ForesightError:
     """Return the error for a fault of the WS-Management service itself."""
     details = {"fault": str(error.fault_subcode or error.fault_code or ""), "wsman_fault": error.wsman_fault_code}
-    if details["fault"].rpartition(":")[2] == "QuotaLimit":
+    if details["fault"].rpartition(":")[2] == "QuotaLimit" or error.wsman_fault_code in WSMAN_QUOTAS:
         return WinrmQuota(
             f"{where} has reached a limit of its WinRM service: {error.reason}",
             advice="Raise MaxShellsPerUser or MaxConcurrentOperationsPerUser (winrm set winrm/config/winrs), or close "
