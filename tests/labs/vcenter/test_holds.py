@@ -66,6 +66,13 @@ def test_a_soft_hold_is_the_ledger_s_alone(vcenter: VCenter, connect: Connect) -
     assert driver.list_holds() == ()
 
 
+def test_a_reservation_that_becomes_soft_gives_up_its_pool(vcenter: VCenter, connect: Connect) -> None:
+    driver = connect(vcenter)
+    driver.place_hold(wanted(driver))
+    assert driver.place_hold(wanted(driver, tier="soft")).enforced_by == NEITHER
+    assert driver.list_holds() == ()
+
+
 def test_placing_again_changes_the_amount_and_makes_no_second_pool(vcenter: VCenter, connect: Connect) -> None:
     driver = connect(vcenter)
     hold = wanted(driver)

@@ -59,12 +59,13 @@ def enforcement(by_pool: bool) -> dict[str, str]:
 
 
 def place(session: Session, hold: Hold) -> Hold:
-    """Hold CPU and memory of a hard reservation in a pool; a soft one is the ledger's alone.
+    """Hold CPU and memory of a hard reservation in a pool; a soft one is the ledger's alone, also if it was hard.
 
     Returns the hold with ``enforced_by`` and ``tokens``. Raises `HoldRefused` when vSphere will not guarantee it, with
     nothing left behind.
     """
     if hold.tier != "hard":
+        release(session, hold.reservation_id)
         return replace(hold, enforced_by=enforcement(False), tokens={})
     site = _site(session, hold)
     tokens = _bandwidth_tokens(session, hold)
