@@ -178,7 +178,8 @@ options:
         description:
           - For V(hyperv), the standalone host, or one or more nodes of a failover cluster, by name or address, with
             V(:port) where it is not O(endpoints[].winrm_port).
-          - The first that answers speaks for the cluster; all of its nodes are then asked themselves.
+          - The first node that answers speaks for the cluster; all of its nodes are then asked themselves.
+          - Every standalone host needs an endpoint of its own.
           - Falls back to the environment variable E(FORESIGHT_HYPERV_HOSTS), with commas between hosts.
         type: list
         elements: str

@@ -14,11 +14,11 @@ from functools import partial
 from typing import Any
 
 from ...clock import Clock
-from ...errors import ForesightError
+from ...errors import ForesightError, InvalidOption
 from ..parallel import answer_all
 from ..protocol import EndpointUnreachable, HypervisorFault, Whereabouts
 from .faults import ModuleMissing
-from .options import common_connection, connections
+from .options import Connection, common_connection, connections
 from .runner import Runner
 from .scripts.reads import IDENTIFY, LOCATE
 from .scripts.script import Script
@@ -67,39 +67,49 @@ class Nodes:
     def connect(self) -> None:
         """Find the first of the endpoint's hosts that answers, and the nodes of its cluster.
 
-        Raises what the last one answered when none does, and `ModuleMissing` for one that is no Hyper-V host.
+        Where several hosts are given they are nodes of one cluster; one whose cluster service does not run is passed
+        over. Raises what was wrong with the last one when none will do.
         """
         problem: ForesightError | None = None
         for connection in self._entries:
             try:
-                self._learn(Runner(self.endpoint, connection))
+                seen = Runner(self.endpoint, connection).run(IDENTIFY)
             except EndpointUnreachable as error:
                 problem = error
-            else:
+                continue
+            if seen["cluster"] is not None or len(self._entries) == 1:
+                self._learn(connection, seen)
                 return
+            problem = InvalidOption(
+                "endpoints.winrm_hosts",
+                f"{seen['computer_name']} is no working node of a cluster",
+                advice="Give every standalone host an endpoint of its own.",
+            )
         if problem is not None:
             raise problem
 
-    def _learn(self, runner: Runner) -> None:
-        seen = runner.run(IDENTIFY)
+    def _learn(self, connection: Connection, seen: Mapping[str, Any]) -> None:
+        """Remember what the entry host, reached by ``connection``, said of itself; raises `ModuleMissing`."""
         name = str(seen["computer_name"])
         if not seen["hyperv_module"]:
             raise ModuleMissing(
                 f"Endpoint {self.endpoint!r} ({name}) has no PowerShell module for Hyper-V",
                 advice="Install it there: Install-WindowsFeature -Name Hyper-V-PowerShell.",
             )
-        entry = Node(host_id_of(name), name, seen["fqdn"], Runner(self.endpoint, runner.connection, name))
+        entry = self._node(name, seen["fqdn"], connection)
         nodes = {entry.host_id: entry}
-        for name in seen["node_names"]:
-            host_id = host_id_of(name)
+        for other in seen["node_names"]:
+            host_id = host_id_of(other)
             if host_id not in nodes:
-                fqdn = f"{name}.{seen['domain']}" if seen["domain"] else name
-                connection = self._common.at(self._addresses.get(host_id, fqdn))
-                nodes[host_id] = Node(host_id, name, fqdn, Runner(self.endpoint, connection, name))
+                fqdn = f"{other}.{seen['domain']}" if seen["domain"] else other
+                nodes[host_id] = self._node(other, fqdn, self._common.at(self._addresses.get(host_id, fqdn)))
         with self._lock:
             self._nodes, self.entry, self.cluster = nodes, entry.host_id, seen["cluster"]
             self.has_history = bool(seen["performance_history"])
             self.clock_ahead_s = seen["ts"] - self._clock.now()
+
+    def _node(self, name: str, fqdn: str, connection: Connection) -> Node:
+        return Node(host_id_of(name), name, fqdn, Runner(self.endpoint, connection, name))
 
     def close(self) -> None:
         """Forget the nodes; no connection outlives its call."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.clock import SystemClock
-from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
+from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError, InvalidOption
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.faults import ModuleMissing
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.nodes import Nodes
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.runner import Runner
@@ -76,6 +76,21 @@ def test_every_host_is_asked_by_its_name_so_that_no_other_runs_what_is_meant_for
     nodes = nodes_of(monkeypatch, lambda *_call: identify("HV1", ("HV1", "HV2")), winrm_hosts=["cluster.lab.test"])
     nodes.connect()
     assert [nodes.node(host_id).runner.host for host_id in ("hv1", "hv2")] == ["HV1", "HV2"]
+
+
+def test_a_node_whose_cluster_service_is_stopped_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reply(url: str, _operation: str, _parameters: Mapping[str, Any]) -> Any:
+        return identify("HV1") if "hv1" in url else identify("HV2", ("HV1", "HV2"))
+
+    nodes = nodes_of(monkeypatch, reply, winrm_hosts=["hv1", "hv2"])
+    nodes.connect()
+    assert (nodes.entry, nodes.cluster) == ("hv2", "CL1")
+
+
+def test_standalone_hosts_in_one_endpoint_are_refused_rather_than_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = nodes_of(monkeypatch, lambda *_call: identify("HV1"), winrm_hosts=["hv1", "hv2"])
+    with pytest.raises(InvalidOption, match="no working node of a cluster"):
+        nodes.connect()
 
 
 def test_a_refused_login_is_not_tried_at_the_next_host(monkeypatch: pytest.MonkeyPatch) -> None:
