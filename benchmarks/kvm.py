@@ -168,6 +168,7 @@ WAYS: dict[str, Callable[[Bench, GuestSpec], Measured | None]] = {
     "virsh": lambda bench, spec: bench.virsh(spec),
     "virsh --auto-converge": lambda bench, spec: bench.virsh(spec, "--auto-converge"),
     "virsh --postcopy": lambda bench, spec: bench.virsh(spec, "--postcopy", "--postcopy-after-precopy"),
+    "virsh --compressed": lambda bench, spec: bench.virsh(spec, "--compressed", "--comp-methods", "xbzrle"),
     "vm_migrate": lambda bench, spec: bench.ours(spec, *sorted(DEFAULT_MEANS)),
     "vm_migrate, post_copy allowed": lambda bench, spec: bench.ours(spec, "post_copy"),
 }

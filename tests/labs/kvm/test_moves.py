@@ -239,9 +239,9 @@ def test_a_move_that_somebody_else_started_is_found_and_not_taken_for_one_of_our
     domain = connection.lookupByUUIDString(guest.uuid)
     write_mark(domain, MOVE, {"reservation": "old", "destination": site.lab.hosts[2].uuid, "started_ts": "1.0"})
     flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
-    arguments = (site.lab.hosts[1].peer_uri, {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: int(SLOW_MIB_S)}, flags)
+    parameters = {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: int(SLOW_MIB_S)}
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(domain.migrateToURI3, *arguments)
+        call = pool.submit(domain.migrateToURI3, site.lab.hosts[1].peer_uri, parameters, flags)
         wait_until(lambda: site.drivers[0].find_migration(guest.uuid), 20.0, "the move has not begun")
         job = site.drivers[0].find_migration(guest.uuid)
         assert job is not None
@@ -277,12 +277,14 @@ def test_a_direct_move_arrives(site: Site) -> None:
 
 def test_a_disk_of_the_hosts_own_is_copied_along(site: Site) -> None:
     path = "/var/lib/libvirt/images/own.img"
-    site.lab.hosts[0].run("qemu-img", "create", "-q", "-f", "raw", path, "16M")
+    half_full = 'head -c 8M /dev/urandom > "$1" && truncate -s 16M "$1"'
+    site.lab.hosts[0].run("bash", "-c", half_full, "make", path)
     guest, since = site.start(GuestSpec(2, disk=path, disk_kib_s=512)), time.monotonic()
     connection = libvirt.open(site.lab.hosts[1].uri)
     pool = connection.storagePoolCreateXML(
         "<pool type='dir'><name>images</name><target><path>/var/lib/libvirt/images</path></target></pool>", 0
     )
+    (vm,) = site.drivers[0].inventory().vms
     order = site.order(guest, storage_copy=True)
     assert site.drivers[1].preflight(guest.uuid, site.drivers[0], order.destination_host_id, order) == ()
     job = site.drivers[0].start_migration(order, site.drivers[1])
@@ -290,6 +292,9 @@ def test_a_disk_of_the_hosts_own_is_copied_along(site: Site) -> None:
     site.assert_well(guest, on=1, since_s=since)
     assert done.total_mib is not None
     assert done.total_mib > 160
+    assert done.transferred_mib is not None
+    assert vm.facts["disk_mib"] == pytest.approx(8, abs=1)
+    assert done.transferred_mib == pytest.approx(vm.facts["resident_mib"] + vm.facts["disk_mib"], rel=0.15)
     pool.destroy()
     connection.close()
 
