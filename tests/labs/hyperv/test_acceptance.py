@@ -59,8 +59,8 @@ def test_told_to_it_moves_the_vm_there_and_back_and_leaves_its_settings(
         lab, playbook, tmp_path, acceptance_vm=WEB, acceptance_host="node2", acceptance_move=True
     )
     assert code == 0, output
-    assert [(job.source, job.destination) for job in lab.site.jobs] == [("node1", "node2"), ("node2", "node1")]
-    assert host_of(lab).lower() == "node1"
+    assert [(job.source, job.destination) for job in lab.site.jobs] == [("NODE1", "NODE2"), ("NODE2", "NODE1")]
+    assert host_of(lab) == "NODE1"
     assert [line.partition(" in ")[0] for line in report["verified"][-2:]] == ["moved there", "moved back"]
     assert set(changes(lab)) == {"start_move"}
 
@@ -71,5 +71,5 @@ def test_what_fails_is_reported_with_what_was_verified_before(start: Start, play
     assert code != 0, output
     assert "double_hop_refused" in json.dumps(report["checks"]) + json.dumps(report["failure"])
     assert report["verified"]
-    assert host_of(lab).lower() == "hv1"
+    assert host_of(lab) == "HV1"
     assert changes(lab) == []
