@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 importlib.import_module("forecast_cases")  # makes this checkout importable as the collection
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting import levels  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.forecast import forecast  # noqa: E402
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting.joint import build_scenarios  # noqa: E402
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import ForecastRequest  # noqa: E402
 from forecast_cases import DAY, HERE, LEVELS, METRICS, Case, PeakScore, Traces, table, usable_origins  # noqa: E402
 from forecast_cold_start import cold_start_tables  # noqa: E402
@@ -70,10 +71,10 @@ def score_groups(traces: Traces, origins: Sequence[int]) -> list[list[str]]:
     found = {metric: [PeakScore([]) for _rule in range(5)] for metric in METRICS}
     for origin in origins:
         case = Case(traces, origin)
-        answer = forecast(case.series, ForecastRequest(model="last_day", seed=SEED))
+        scenarios = build_scenarios(case.history, DAY, SEED)  # the same whatever model forecasts the series
         for metric in METRICS:
             groups = case.groups(metric, GROUP, GROUPS, rng)
-            paths = answer.scenarios.totals([[case.keys[row] for row in group] for group in groups])
+            paths = scenarios.totals([[case.keys[row] for row in group] for group in groups])
             stated = np.quantile(paths.max(axis=2), 0.95, axis=0)
             for group, ours in zip(groups, stated, strict=True):
                 came = case.came(group)

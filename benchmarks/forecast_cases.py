@@ -45,6 +45,7 @@ class Case:
         history, _abstained = prepare(self.series)
         if history.keys != traces.keys:
             raise SystemExit("The benchmark needs series that are measured at every origin.")
+        self.history = history
         self.scale = history.scale
         metrics = tuple(key.metric for key in traces.keys)
         self.task = Task(history.values, history.observed, metrics, STEP_S, 0.0, DAY, LEVELS)
