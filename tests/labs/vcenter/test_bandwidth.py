@@ -40,11 +40,11 @@ DISK_USE = {
 
 @pytest.fixture
 def serve(start: Start, tmp_path: Path) -> Callable[..., VCenter]:
-    """A function that starts a vCenter whose VMs' devices carry what is given."""
+    """A function that starts a vCenter whose VMs' devices carry what is given, without anything `DISK_USE`."""
 
-    def run(use: dict[str, list[int]] = DISK_USE) -> VCenter:
+    def run(use: dict[str, list[int]] | None = None) -> VCenter:
         perf = tmp_path / "perf.json"
-        perf.write_text(json.dumps({"interval_s": 20, "series": {"*": use}}))
+        perf.write_text(json.dumps({"interval_s": 20, "series": {"*": DISK_USE if use is None else use}}))
         return start("-admission", "-perf", str(perf))
 
     return run
