@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 
-import libvirt
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
@@ -19,6 +18,8 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
 from .conftest import Site, endpoint_options
 from .guests import GuestSpec
 from .namespaces import wait_until
+
+libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 
 pytestmark = pytest.mark.lab
 
