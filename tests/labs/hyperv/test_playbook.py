@@ -216,7 +216,7 @@ def test_the_acceptance_playbook_reports_what_it_saw_and_moves_only_when_asked(
     report = tmp_path / "report.json"
     job = {
         "foresight_endpoints": lab.endpoints(),
-        "acceptance_vm": WEB,
+        "acceptance_vm": "other db",
         "acceptance_host": "node2",
         "acceptance_move": moves,
         "acceptance_report": str(report),
@@ -227,10 +227,10 @@ def test_the_acceptance_playbook_reports_what_it_saw_and_moves_only_when_asked(
     assert told["failure"] is None
     assert any("logged in over WinRM" in line for line in told["verified"]), told
     assert any("nothing forbids it" in line for line in told["verified"]), told
-    assert [one[1:] for one in lab.site.moves] == ([("NODE1", "NODE2"), ("NODE2", "NODE1")] if moves else [])
+    assert [one[1:] for one in lab.site.moves] == ([("NODE3", "NODE2"), ("NODE2", "NODE3")] if moves else [])
     assert ("moving a VM there" in told["not_verified"]) != moves
     assert "cancelling a move" in told["not_verified"]
-    vm = lab.site.vm(sites.vm_id(WEB))
+    vm = lab.site.vm(sites.vm_id("other db"))
     assert (vm.cpu_reserve, vm.notes) == (0, "")
     assert PASSWORD not in report.read_text() + output
     assert lab.open_shells() == 0

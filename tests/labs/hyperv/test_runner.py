@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def test_a_fault_of_the_service_leaves_no_shell_open(lab: Lab, troubles: Any, op
         "vm_id": sites.vm_id("nobody"), "clustered": False, "destination": "hv2.lab.test",
         "addresses": [], "smb": False, "storage_path": None,
     }  # fmt: skip
-    call = lambda: runner_of(lab).run(START_MOVE, parameters)  # noqa: E731
+    call = partial(runner_of(lab).run, START_MOVE, parameters)
     if operation in ("Signal", "Delete"):
         assert call() == {"found": False}
     else:
