@@ -288,9 +288,17 @@ def _read_parts(raw: libvirt.virConnect) -> list[Part]:
     parts = []
     for domain, stats in raw.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BALLOON, flags):
         uuid = domain.UUIDString()
-        mark = read_mark(domain, HOLD) if is_placeholder(domain.name(), uuid) else None
-        if mark is not None:
-            parts.append(Part(uuid, mark, stats.get("balloon.rss", 0) / KIB_PER_MIB))
+        if not is_placeholder(domain.name(), uuid):
+            continue
+        try:
+            mark = read_mark(domain, HOLD)
+            if mark is not None:
+                # a daemon that has just started is busy with its domains, and tells only those who wait
+                resident_kib = stats.get("balloon.rss") or domain.memoryStats().get("rss", 0)
+                parts.append(Part(uuid, mark, resident_kib / KIB_PER_MIB))
+        except libvirt.libvirtError as error:
+            if not is_code(error, "NO_DOMAIN", "OPERATION_INVALID"):  # gone since it was listed
+                raise
     return parts
 
 
