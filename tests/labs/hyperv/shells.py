@@ -25,6 +25,8 @@ CMD_LINE_LIMIT = 8191
 PROCESS_LINE_LIMIT = 32767
 #: How long a command waits for the end of its input before the lab calls that an error of the client.
 INPUT_TIMEOUT_S = 30.0
+#: After which idle time Windows ends a shell when its client asks for nothing else.
+DEFAULT_IDLE_TIMEOUT_S = 7200.0
 _STATE = NAMESPACES["rsp"] + "/CommandState/"
 _ENCODED = re.compile(r"\s-(?:e|ec|enc|encodedcommand)\s+([A-Za-z0-9+/=]+)", re.IGNORECASE)
 #: Share of an envelope that output may fill: base64 makes four of three.
@@ -109,7 +111,7 @@ class Shell:
     shell_id: str
     owner: str
     options: Mapping[str, str]
-    idle_timeout: str = ""
+    idle_timeout: str
     commands: dict[str, Command] = field(default_factory=dict)
 
 
@@ -174,10 +176,7 @@ class Shells:
         with self._lock:
             if sum(1 for shell in self._open.values() if shell.owner == identity.user) >= self.shells_per_user:
                 raise wsman.shell_quota(self.shells_per_user)
-            idle = request.element("rsp:Shell/rsp:IdleTimeOut")
-            shell = Shell(
-                str(uuid.uuid4()).upper(), identity.user, request.options, "" if idle is None else idle.text or ""
-            )
+            shell = Shell(str(uuid.uuid4()).upper(), identity.user, request.options, _idle_timeout(request))
             self._open[shell.shell_id] = shell
             self.opened += 1
         return (
@@ -186,7 +185,7 @@ class Shells:
             "</w:Selector></w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>"
             f"<rsp:Shell><rsp:ShellId>{shell.shell_id}</rsp:ShellId><rsp:ResourceUri>{wsman.SHELL_RESOURCE}"
             f"</rsp:ResourceUri><rsp:Owner>{escape(shell.owner)}</rsp:Owner><rsp:ClientIP>127.0.0.1</rsp:ClientIP>"
-            f"{_echoed(request)}<rsp:IdleTimeOut>PT7200.000S</rsp:IdleTimeOut><rsp:InputStreams>stdin"
+            f"{_echoed(request)}<rsp:IdleTimeOut>{shell.idle_timeout}</rsp:IdleTimeOut><rsp:InputStreams>stdin"
             "</rsp:InputStreams><rsp:OutputStreams>stdout stderr</rsp:OutputStreams><rsp:ShellRunTime>P0DT0H0M0S"
             "</rsp:ShellRunTime><rsp:ShellInactivity>P0DT0H0M0S</rsp:ShellInactivity></rsp:Shell>"
         )
@@ -278,6 +277,13 @@ class Shells:
         if command is None:
             raise wsman.no_such_command()
         return command
+
+
+def _idle_timeout(request: Request) -> str:
+    """Return after which idle time the host will end the shell, written as Windows does."""
+    asked = request.element("rsp:Shell/rsp:IdleTimeOut")
+    seconds = re.fullmatch(r"PT([\d.]+)S", "" if asked is None else asked.text or "")
+    return f"PT{float(seconds.group(1)) if seconds else DEFAULT_IDLE_TIMEOUT_S:.3f}S"
 
 
 def _echoed(request: Request) -> str:
