@@ -33,7 +33,8 @@ else:
 #: Series forecast together; fixed, so that no number depends on how many workers there are.
 CHUNK_ROWS = 128
 
-
+#: Steps of a fleet's bands that are copied at a time, to bound memory.
+REORDERED_STEPS = 16
 #: How much wider the upper quantiles are while an event of unknown effect is on.
 UNKNOWN_EVENT = 1.5
 
@@ -132,7 +133,8 @@ def _assemble(
             moved = _with_events(moved, effects, rows)
         quantiles[rows] = monotone(moved) * history.scale[rows, None, None]
         mean[rows], sd[rows] = moments(quantiles[rows], LEVELS)
-        results[place] = replace(result, quantiles=result.quantiles[:0])  # a fleet's bands must not be held twice
+        # a fleet's bands must not be held twice, as they would be by an empty view of them
+        results[place] = replace(result, quantiles=np.empty((0, *quantiles.shape[1:]), np.float32))
         first = rows.stop
     if effects is not None:
         widening = np.where(effects.unknown.any(axis=1), UNKNOWN_EVENT * widening, widening)
@@ -279,14 +281,21 @@ def _in_order_of(keys: Sequence[SeriesKey], answer: Forecast) -> Forecast:
     order = [place[key] for key in keys if key in place]
     if order == list(range(len(order))):
         return answer
+    _reorder(answer.quantiles, order)
     return replace(
         answer,
         keys=tuple(answer.keys[row] for row in order),
         mean=answer.mean[order],
         sd=answer.sd[order],
-        quantiles=answer.quantiles[order],
         peak_mean=answer.peak_mean[order],
         peak_sd=answer.peak_sd[order],
         peak_quantiles=answer.peak_quantiles[order],
         reports=tuple(answer.reports[row] for row in order),
     )
+
+
+def _reorder(values: NDArray[np.float32], order: Sequence[int]) -> None:
+    """Bring ``values`` (series, steps, levels) into that order of series in place, some steps at a time."""
+    for first in range(0, values.shape[1], REORDERED_STEPS):
+        steps = slice(first, first + REORDERED_STEPS)
+        values[:, steps] = values[order, steps]
