@@ -51,7 +51,7 @@ class Authority:
         folder.mkdir(parents=True)
         key, request, certificate, extensions = (folder / f"own.{kind}" for kind in ("key", "csr", "pem", "ext"))
         extensions.write_text(
-            f"subjectAltName=DNS:{name},IP:{address}\nkeyUsage=critical,digitalSignature\n"
+            f"subjectAltName=DNS:{name},IP:{address}\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
             "extendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=critical,CA:FALSE\n"
         )
         run("openssl", "req", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
