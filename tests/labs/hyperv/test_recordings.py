@@ -78,9 +78,8 @@ class Replay:
                 request = request.replace(recorded, ours)
             if "shell/ReceiveResponse" in expected:
                 self._play(ET.fromstring(expected))
-            request = re.sub(
-                r"OperationTimeout>PT\d+S<", "OperationTimeout>PT0.05S<", request
-            )  # the same silence, sooner
+            # the same silence, sooner
+            request = re.sub(r"OperationTimeout>PT\d+S<", "OperationTimeout>PT0.05S<", request)
             answer = self._shells.answer(request.encode(), Identity("vagrant", "basic"))[1]
             self._rename(expected, answer.decode())
             yield expected, answer.decode()
