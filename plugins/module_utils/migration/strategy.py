@@ -56,6 +56,7 @@ class Strategy:
 
     ``max_downtime_ms`` is the downtime limit to begin with, on which the prediction rests.
     ``post_copy`` counts on a switch after the first round; ``post_copy_armed`` only makes one possible.
+    ``sure``: it ends also when the VM is as busy as the measurement leaves open.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Strategy:
     compression: bool = False
     parallel_connections: int = 0
     violations: tuple[str, ...] = ()
+    sure: bool = True
 
     @property
     def harm(self) -> int:
@@ -165,7 +167,7 @@ def _candidates(
     for name, over, compressed in transports:
         limit_ms, cost = _least_downtime(over, capabilities, auto_converge=False)
         plain = Strategy(name, cost, limit_ms, compression=compressed, parallel_connections=connections)
-        yield _judged(plain, sla)
+        yield _judged(replace(plain, sure=predict_precopy(over.fastest).converges), sla)
         if capabilities.auto_converge and "auto_converge" in means:
             limit_ms, cost = _least_downtime(over, capabilities, auto_converge=True)
             slowed = replace(plain, prediction=cost, max_downtime_ms=limit_ms, auto_converge=True)
@@ -212,9 +214,16 @@ def _hard(violations: tuple[str, ...], sla: Sla) -> bool:
     return any(limit not in sla.soft for limit in violations)
 
 
-def _preference(strategy: Strategy) -> tuple[int, int, float, float, str]:
+def _preference(strategy: Strategy) -> tuple[int, bool, int, float, float, str]:
     cost = strategy.prediction
-    return (len(strategy.violations), strategy.harm, cost.downtime_ms, cost.transferred_mib, strategy.name)
+    return (
+        len(strategy.violations),
+        not strategy.sure,
+        strategy.harm,
+        cost.downtime_ms,
+        cost.transferred_mib,
+        strategy.name,
+    )
 
 
 def _armed(chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities, means: frozenset[str]) -> Strategy:
@@ -233,6 +242,8 @@ def _why(chosen: Strategy, weighed: tuple[Strategy, ...]) -> str:
     gentler = [other for other in weighed if other.harm < chosen.harm]
     if gentler:
         broken = sorted({limit for other in gentler for limit in other.violations})
+        if not broken:
+            return f"{chosen.name}: a gentler way might not end, as busy as the VM may be"
         return f"{chosen.name}: every gentler way would break {', '.join(broken)}"
     return f"{chosen.name}: keeps every limit with {_figures(chosen.prediction)}"
 

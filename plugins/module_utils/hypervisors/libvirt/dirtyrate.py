@@ -32,7 +32,8 @@ MIN_SECONDS, MAX_SECONDS = 1, 60
 #: How long a measurement may take beyond its own time.
 GRACE_S = 10.0
 POLL_S = 0.1
-#: The long wait must show less than this share of the short one's rate for its figure to be the working set.
+#: The long wait must show less than this share of the short one's rate, by more than the noise, for its figure to be
+#: the working set.
 SATURATED = 0.8
 
 
@@ -60,13 +61,19 @@ def measure(connection: Connection, vm_uuid: str, seconds: float, clock: Clock) 
         if not 0 < pages < ENOUGH_PAGES:
             break
     short, long = short_mib / short_s / times, long_mib / long_s / times
-    saturated = long < SATURATED * short
+    noise = RESOLUTION_MIB * math.hypot(_error(short_mib) / short_s, _error(long_mib) / long_s) / times
+    saturated = SATURATED * short - long > noise
     return DirtyRate(
         dirty_mib_s=short if saturated else (short_mib + long_mib) / (short_s + long_s) / times,
         working_set_mib=long * long_s if saturated else None,
         method=f"QEMU page sampling over {short_s} s and {long_s} s, {times} times",
         error_share=1 / math.sqrt(pages) if pages else 0.0,
     )
+
+
+def _error(mib: float) -> float:
+    """Return the standard error, in pages, of the number of changed pages that stand for so many MiB."""
+    return math.sqrt(mib / RESOLUTION_MIB)
 
 
 def _sample(connection: Connection, vm_uuid: str, seconds: int, clock: Clock) -> float:

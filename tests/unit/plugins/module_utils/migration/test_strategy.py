@@ -11,6 +11,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
 from ansible_collections.foresight.migration.plugins.module_utils.migration.strategy import (
     DEFAULT_MEANS,
     MEANS,
+    Choice,
     choose_strategy,
     wait_for_quiet,
 )
@@ -164,3 +165,15 @@ def test_a_compression_that_spares_the_first_round_nothing_is_not_predicted_to()
         considered = choose_strategy(QUIET, able, Sla()).considered
         durations.append(next(s.prediction.duration_s for s in considered if s.name == "plain+compression"))
     assert durations[1] > durations[0] + 10
+
+
+def test_a_way_that_ends_however_fast_the_vm_writes_goes_before_one_that_may_not() -> None:
+    demand = MigrationDemand(80, 15, 22, working_set_mib=14, max_downtime_ms=640)
+    assert _name(choose_strategy(demand, ABLE, Sla(), frozenset({"compression"}))) == "plain"
+    unsure = replace(demand, error_share=0.15)
+    assert _name(choose_strategy(unsure, ABLE, Sla(), frozenset({"compression"}))) == "plain+compression"
+    assert _name(choose_strategy(unsure, ABLE, Sla(), frozenset())) == "plain"
+
+
+def _name(choice: Choice) -> str | None:
+    return choice.strategy.name if choice.strategy is not None else None

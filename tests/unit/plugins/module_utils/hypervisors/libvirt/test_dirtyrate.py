@@ -45,5 +45,10 @@ def test_a_small_vm_is_measured_three_times_and_the_samples_are_taken_together(m
 
 
 def test_a_wait_that_shows_less_than_it_should_tells_the_working_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = measured(monkeypatch, {1: [40.0], 2: [30.0]}, 2.0)
-    assert (found.dirty_mib_s, found.working_set_mib) == (40.0, 60.0)
+    found = measured(monkeypatch, {1: [400.0], 2: [200.0]}, 2.0)
+    assert (found.dirty_mib_s, found.working_set_mib) == (400.0, 400.0)
+
+
+def test_a_wait_that_shows_less_within_the_noise_tells_no_working_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measured(monkeypatch, {1: [15.0, 15.0, 15.0], 2: [10.0, 10.0, 10.0]}, 2.0)
+    assert (found.dirty_mib_s, found.working_set_mib) == (pytest.approx(105 / 9), None)
