@@ -32,8 +32,7 @@ MIN_SECONDS, MAX_SECONDS = 1, 60
 #: How long a measurement may take beyond its own time.
 GRACE_S = 10.0
 POLL_S = 0.1
-#: The long wait must show less than this share of the short one's rate, by more than the noise, for its figure to be
-#: the working set.
+#: The long wait must show less than this share of the short one's rate for its figure to be the working set.
 SATURATED = 0.8
 
 
@@ -62,9 +61,10 @@ def measure(connection: Connection, vm_uuid: str, seconds: float, clock: Clock) 
             break
     short, long = short_mib / short_s / times, long_mib / long_s / times
     noise = RESOLUTION_MIB * math.hypot(_error(short_mib) / short_s, _error(long_mib) / long_s) / times
-    saturated = SATURATED * short - long > noise
+    saturated = long < SATURATED * short
+    surely = SATURATED * short - long > noise  # else the shorter wait is no better a figure of the rate than both are
     return DirtyRate(
-        dirty_mib_s=short if saturated else (short_mib + long_mib) / (short_s + long_s) / times,
+        dirty_mib_s=short if surely else (short_mib + long_mib) / (short_s + long_s) / times,
         working_set_mib=long * long_s if saturated else None,
         method=f"QEMU page sampling over {short_s} s and {long_s} s, {times} times",
         error_share=1 / math.sqrt(pages) if pages else 0.0,
