@@ -10,6 +10,8 @@ import time
 
 import libvirt
 
+from tests import conftest  # noqa: F401  makes this checkout importable as the collection
+
 from .guests import GuestSpec, Heartbeats, start_guest
 from .lab import Lab, all_labs, lab_from_environment
 from .packages import LabUnavailable
