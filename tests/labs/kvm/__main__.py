@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 
 import libvirt
 
-from tests import conftest  # noqa: F401  makes this checkout importable as the collection
-
-from .guests import GuestSpec, Heartbeats, start_guest
-from .lab import Lab, all_labs, lab_from_environment
-from .packages import LabUnavailable
+importlib.import_module("tests.conftest")  # makes this checkout importable as the collection
+from .guests import GuestSpec, Heartbeats, start_guest  # noqa: E402
+from .lab import Lab, all_labs, lab_from_environment  # noqa: E402
+from .packages import LabUnavailable  # noqa: E402
 
 
 def main() -> int:

@@ -58,8 +58,9 @@ class Desk:
         collect(CollectRequest(**self._base, history_hours=0.0), Context())
         forecast_vms(ForecastVmsRequest(self.store, horizon_hours=2.0, on_no_history="allocated"), Context())
 
-    def reserve(self, guest: GuestSpec, amount: Mapping[str, float] = AMOUNT, tier: str = "hard") -> str:
+    def reserve(self, guest: GuestSpec, amount: Mapping[str, float] | None = None, tier: str = "hard") -> str:
         """Reserve on the second host; returns the reservation's id."""
+        amount = AMOUNT if amount is None else amount
         request = ReserveRequest(**self._base, vm=guest.uuid, host="labh2", tier=tier, amount=amount, window_hours=1.0)
         return str(reserve(request, Context()).result["reservation_id"])
 

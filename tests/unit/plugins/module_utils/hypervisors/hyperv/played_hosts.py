@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.nodes import Nodes
@@ -17,7 +17,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
 )
 
 VM = "11111111-2222-3333-4444-555555555555"
-Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]] | ForesightError
+Answer: TypeAlias = "Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]] | ForesightError"
 
 
 def vm_for_move(**changes: Any) -> dict[str, Any]:

@@ -40,14 +40,14 @@ class Scene:
         vm: dict[str, Any] | None = None,
         source: dict[str, Any] | None = None,
         destination: dict[str, Any] | None = None,
-        compare: Any = PASSED,
+        compare: Any = None,
         cluster: str | None = None,
     ) -> None:
         answers = {
             "hv1": {
                 "vm_for_move": vm_for_move(**(vm or {})),
                 "migration_settings": settings_of("hv1", **(source or {})),
-                "compare": compare,
+                "compare": PASSED if compare is None else compare,
             },
             "hv2": {"migration_settings": settings_of("hv2", **(destination or {}))},
         }
