@@ -17,7 +17,8 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
 )
 
 VM = "11111111-2222-3333-4444-555555555555"
-Answer: TypeAlias = "Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]] | ForesightError"
+Reply = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Answer: TypeAlias = "Mapping[str, Any] | Reply | ForesightError"
 
 
 def vm_for_move(**changes: Any) -> dict[str, Any]:
