@@ -147,7 +147,7 @@ bench-kvm: $(TEST_VENV)/.ready ## Compare our moves with plain virsh on real KVM
 
 .PHONY: prerequisites
 prerequisites: ## Install the Debian packages that tests need (as root).
-	tools/install-packages gcc python3-dev pkg-config chromium libvirt-dev openssl postgresql prometheus shellcheck
+	tools/install-packages gcc python3-dev pkg-config chromium libvirt-dev openssh-client openssl postgresql prometheus shellcheck
 
 .PHONY: clean
 clean: ## Remove everything that these commands made.
