@@ -15,7 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ class ClusterFailed(ForesightError):
     code = "cluster_failed"
 
 
-def run_on_cluster(works: Sequence[ChunkWork], scheduler: str, report: Report) -> list[ChunkResult]:
-    """Return the result of each chunk, in order; Dask itself gives the work of a worker that dies to another.
+def run_on_cluster(works: Sequence[ChunkWork], scheduler: str, report: Report) -> Iterator[ChunkResult]:
+    """Give the result of each chunk, in order; Dask itself gives the work of a worker that dies to another.
 
     Raises `ClusterUnreachable`, `ClusterFailed`, or `MissingLibrary` without ``distributed``.
     """
@@ -66,14 +66,12 @@ def run_on_cluster(works: Sequence[ChunkWork], scheduler: str, report: Report) -
         package = _send_code(client)
         room = ON_THE_WAY * max(1, sum(client.nthreads().values()))
         futures: deque[Any] = deque()
-        results: list[ChunkResult] = []
         for place in range(len(works) + room):
             if place < len(works):
                 futures.append(client.submit(_on_worker, package, _plain(works[place]), pure=False))
             if futures and place >= room - 1:
-                results.append(_received(futures.popleft(), scheduler, distributed))
-                report(len(results), len(works))
-    return results
+                yield _received(futures.popleft(), scheduler, distributed)
+                report(place - room + 2, len(works))
 
 
 def _received(future: Any, scheduler: str, distributed: Any) -> ChunkResult:

@@ -8,7 +8,7 @@ What a chunk holds never depends on how many workers there are, and a chunk's re
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -21,8 +21,8 @@ Report = Callable[[int, int], None]
 
 def run_chunks(
     works: Sequence[ChunkWork], workers: int, report: Report, dask_scheduler: str | None = None
-) -> list[ChunkResult]:
-    """Return the result of each chunk, in order.
+) -> Iterator[ChunkResult]:
+    """Give the result of each chunk, in order, so that a caller need not hold them all.
 
     ``workers`` local processes share the work (0 or 1: this process does it alone) unless ``dask_scheduler`` gives
     the address of a cluster.
@@ -34,31 +34,29 @@ def run_chunks(
     return _here(works, report)
 
 
-def _here(works: Sequence[ChunkWork], report: Report) -> list[ChunkResult]:
-    results = []
-    for work in works:
-        results.append(forecast_chunk(work))
-        report(len(results), len(works))
-    return results
+def _here(works: Sequence[ChunkWork], report: Report) -> Iterator[ChunkResult]:
+    for done, work in enumerate(works, start=1):
+        yield forecast_chunk(work)
+        report(done, len(works))
 
 
-def _on_processes(works: Sequence[ChunkWork], workers: int, report: Report) -> list[ChunkResult]:
+def _on_processes(works: Sequence[ChunkWork], workers: int, report: Report) -> Iterator[ChunkResult]:
     """Fork workers (a module's code may live in a zip that only this process has loaded).
 
     A worker that dies breaks its pool; what is left then runs in this process, where it cannot be lost.
     """
-    results: list[ChunkResult | None] = [None] * len(works)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
         futures = _submitted(pool, works)
-        for place in range(len(works)):
-            if place not in futures:
-                break
-            try:
-                results[place] = futures.pop(place).result()
-            except BrokenProcessPool:
-                continue
+        for place, work in enumerate(works):
+            yield _result(futures.pop(place, None), work)
             report(place + 1, len(works))
-    return [result if result is not None else forecast_chunk(work) for work, result in zip(works, results, strict=True)]
+
+
+def _result(future: Future[ChunkResult] | None, work: ChunkWork) -> ChunkResult:
+    try:
+        return forecast_chunk(work) if future is None else future.result()
+    except BrokenProcessPool:
+        return forecast_chunk(work)
 
 
 def _submitted(pool: ProcessPoolExecutor, works: Sequence[ChunkWork]) -> dict[int, Future[ChunkResult]]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -59,14 +59,15 @@ def forecast(series: SeriesSet, request: ForecastRequest, report: Report = _unhe
     if effects is not None:
         history = replace(history, values=np.maximum(history.values - effects.amounts[:, :-horizon], 0.0))
     works = _works(history, horizon, request, effects)
-    results = run_chunks(works, request.workers, report, request.dask_scheduler)
+    running = run_chunks(works, request.workers, report, request.dask_scheduler)
+    results, bands = _gathered(running, len(history.keys), horizon)
     coarsen = max(1, (request.scenario_step_s or history.step_s) // history.step_s)
     constants = {key: request.no_history_values[key] for key in abstained if key in request.no_history_values}
     scenarios = build_scenarios(history, horizon, request.seed, coarsen)
     if effects is not None:
         scenarios = replace(scenarios, additions=_additions(history, horizon, effects))
     scenarios = with_constants(scenarios, constants)
-    answer = _with_constants(_assemble(history, horizon, results, scenarios, effects), abstained, constants)
+    answer = _with_constants(_assemble(history, results, bands, scenarios, effects), abstained, constants)
     return _in_order_of(series.keys, answer)
 
 
@@ -110,22 +111,35 @@ def _works(history: History, horizon: int, request: ForecastRequest, effects: Ef
     return works
 
 
+def _gathered(
+    running: Iterable[ChunkResult], count: int, horizon: int
+) -> tuple[list[ChunkResult], NDArray[np.float32]]:
+    """Return all results without their quantiles, and these in one array: a fleet's bands must not be held twice."""
+    quantiles = np.empty((count, horizon, len(LEVELS)), np.float32)
+    results: list[ChunkResult] = []
+    first = 0
+    for result in running:
+        last = first + len(result.quantiles)
+        quantiles[first:last] = result.quantiles
+        results.append(replace(result, quantiles=quantiles[first:last]))
+        first = last
+    return results, quantiles
+
+
 def _assemble(
     history: History,
-    horizon: int,
-    results: list[ChunkResult],
+    results: Sequence[ChunkResult],
+    quantiles: NDArray[np.float32],
     scenarios: Scenarios,
     effects: Effects | None,
 ) -> Forecast:
-    """Calibrate across all chunks and bring everything into the metrics' units."""
-    count = len(history.keys)
+    """Calibrate across all chunks and bring everything into the metrics' units; ``quantiles`` is written over."""
     counted = calibration.pool([result.conformity for result in results])
     factors = {group: calibration.stretches(found, LEVELS) for group, found in counted.items()}
     widening = _widening(history)
-    quantiles = np.empty((count, horizon, len(LEVELS)), np.float32)
-    mean, sd = np.empty((count, horizon), np.float32), np.empty((count, horizon), np.float32)
+    mean, sd = np.empty(quantiles.shape[:2], np.float32), np.empty(quantiles.shape[:2], np.float32)
     first = 0
-    for place, result in enumerate(results):
+    for result in results:
         rows = slice(first, first + len(result.quantiles))
         stretch = np.stack([factors[group] for group in result.groups])[:, None, :]
         moved = _widened(calibration.stretched(result.quantiles, stretch, LEVELS), widening[rows])
@@ -133,8 +147,6 @@ def _assemble(
             moved = _with_events(moved, effects, rows)
         quantiles[rows] = monotone(moved) * history.scale[rows, None, None]
         mean[rows], sd[rows] = moments(quantiles[rows], LEVELS)
-        # a fleet's bands must not be held twice, as they would be by an empty view of them
-        results[place] = replace(result, quantiles=np.empty((0, *quantiles.shape[1:]), np.float32))
         first = rows.stop
     if effects is not None:
         widening = np.where(effects.unknown.any(axis=1), UNKNOWN_EVENT * widening, widening)
