@@ -48,7 +48,7 @@ PHASES = {
         "migration/following.py:_one_look:call:precopy", IDLE, {"bandwidth_mib_s": 6}, 0, flying=True, held=True
     ),
     "in post-copy": Phase(
-        "migration/following.py:_one_look:call:postcopy",
+        "libvirt/driver.py:switch_to_post_copy:return",
         BUSY,
         {"bandwidth_mib_s": 5, "means": ["post_copy"], "sla": {"max_downtime_ms": 400}},
         1,
@@ -82,7 +82,7 @@ def test_a_play_killed_in_any_phase_is_brought_to_its_end_by_the_next_run(
     guest, since = site.start(phase.guest), time.monotonic()
     kill_in(phase, job, playbook, tmp_path)
     assert phase.flying in (None, site.drivers[0].find_migration(guest.uuid) is not None)
-    assert site.running_on(guest) == [phase.running_on]
+    wait_until(lambda: site.running_on(guest) == [phase.running_on], 10.0, "the guest does not run where it should")
     assert phase.held in (None, bool(holds(site.drivers)))
     assert job.reservation_states(guest) == ["active"]
     code, output = playbook.run(str(job.write_play()), job.play_variables(guest, **phase.terms))
