@@ -63,7 +63,7 @@ def test_reserve_and_migrate_are_checked_done_and_idempotent(site: Site, job: Jo
 def test_a_guest_no_allowed_means_can_move_is_refused_before_anything_is_touched(site: Site, job: Job) -> None:
     guest = site.start(BUSY)
     reservation = job.reserve(guest)
-    sla = {"max_downtime_ms": 400, "max_duration_s": 60}
+    sla = {"max_downtime_ms": 250, "max_duration_s": 60}
     refused = job.migrate(guest, reservation, sla=sla, bandwidth_mib_s=16, means=[])
     assert refused["failed"]
     assert refused["error"]["code"] == "strategy_refused", refused
