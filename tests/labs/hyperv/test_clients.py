@@ -7,7 +7,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,9 +220,18 @@ def windows(command: Command) -> int:
     return 0
 
 
+@pytest.fixture
+def plugin_loader() -> Iterator[None]:
+    """Ansible's plugin loader for one test: the import hooks that it installs are no good for those that follow."""
+    finders, hooks = list(sys.meta_path), list(sys.path_hooks)
+    init_plugin_loader()
+    yield
+    sys.meta_path[:], sys.path_hooks[:] = finders, hooks
+    sys.path_importer_cache.clear()
+
+
 def ansible_connection(server: WinrmServer, ca_path: str, options: Mapping[str, Any]) -> Any:
     """Return Ansible's winrm connection to the server."""
-    init_plugin_loader()
     connection = connection_loader.get("ansible.builtin.winrm", PlayContext(), DataLoader())
     connection.set_options(
         var_options={"_extras": {"ansible_winrm_ca_trust_path": ca_path}},
@@ -236,6 +246,7 @@ def ansible_connection(server: WinrmServer, ca_path: str, options: Mapping[str, 
     return connection
 
 
+@pytest.mark.usefixtures("plugin_loader")
 @pytest.mark.parametrize("way", ["basic", "ntlm"])
 def test_ansibles_own_connection_runs_a_line_and_puts_a_file(
     serve: Serve, authority: Authority, tmp_path: Path, way: str

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
@@ -93,7 +94,9 @@ class Site:
 
     def order(self, spec: GuestSpec, to: int = 1, **options: object) -> MoveOrder:
         """Return an order to move a guest to a host."""
-        tuning = Tuning(bandwidth_mib_s=options.pop("bandwidth_mib_s", None), max_downtime_ms=300.0)  # type: ignore[arg-type]
+        terms: dict[str, Any] = {"max_downtime_ms": 300.0}
+        terms |= {name: options.pop(name) for name in ("bandwidth_mib_s", "max_downtime_ms") if name in options}
+        tuning = Tuning(**terms)
         return MoveOrder(spec.uuid, self.lab.hosts[to].uuid, "reservation-1", tuning, **options)  # type: ignore[arg-type]
 
     def await_phase(self, job: Job, *phases: str, source: int = 0, timeout_s: float = MOVE_TIMEOUT_S) -> Progress:
