@@ -117,7 +117,7 @@ def test_the_guard_backs_off_while_the_application_behind_a_full_link_answers_la
     guest, since = site.start(GuestSpec(1)), time.monotonic()
     desk.prepare()
     reservation = desk.reserve(guest)
-    site.lab.hosts[0].shape_link("80mbit")  # its queue of 50 ms is full while the move sends all it can
+    site.lab.hosts[0].shape_link("40mbit")  # its queue of 50 ms is full while the move sends all it can
     with door_to(guest, site.beats) as url:
         result = desk.migrate(guest, latency_url=url, sla={"max_latency_ms": 25, "soft": ["max_latency_ms"]})
     assert "back_off" in codes(result), result["timeline"]
