@@ -255,9 +255,12 @@ class Heartbeats:
         seconds = beats[-1].arrived_s - beats[0].arrived_s
         return (beats[-1].pages - beats[0].pages) * PAGE_MIB / seconds
 
-    def tell(self, spec: GuestSpec, text: str) -> str:
-        """Change settings of a running guest (``"rate 40 cpu 10"``); returns its counters, raises `TimeoutError`."""
-        with socket_in(self._wire, socket.SOCK_DGRAM) as control:
+    def tell(self, spec: GuestSpec, text: str, asker: LabHost | None = None) -> str:
+        """Change settings of a running guest (``"rate 40 cpu 10"``); returns its counters, raises `TimeoutError`.
+
+        ``asker`` is the host that asks; without it, somebody on the wire between the hosts.
+        """
+        with socket_in(asker.namespace if asker else self._wire, socket.SOCK_DGRAM) as control:
             control.settimeout(1.0)
             for _attempt in range(5):
                 control.sendto(text.encode(), (spec.address, CONTROL_PORT))

@@ -166,6 +166,9 @@ class LabHost:
         run(*inside, "link", "set", "up0", "master", "br0", "up")
         run(*inside, "addr", "add", f"{self.address}/24", "dev", "br0")
         run(*inside, "link", "set", "br0", "up")
+        # what every Linux has and allows here: the queue of a full link fills, whatever this machine itself has chosen
+        choose = "echo reno > /proc/sys/net/ipv4/tcp_congestion_control"
+        run("ip", "netns", "exec", self.namespace, "sh", "-c", choose)
 
     def _await_libvirtd(self) -> None:
         def answers() -> bool:

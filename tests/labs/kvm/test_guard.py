@@ -85,12 +85,12 @@ def desk(site: Site, tmp_path: Path) -> Desk:
 
 
 @contextmanager
-def door_to(guest: GuestSpec, beats: Heartbeats) -> Iterator[str]:
-    """Yield the URL of a page that is there once the guest has answered a question through the lab's network."""
+def door_to(guest: GuestSpec, beats: Heartbeats, client: LabHost) -> Iterator[str]:
+    """Yield the URL of a page that is there once the guest has answered a question of a client on a host."""
 
     class Door(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the library's name
-            beats.tell(guest, "name guest1")
+            beats.tell(guest, f"name {guest.name}", client)
             self.send_response(204)
             self.end_headers()
 
@@ -117,8 +117,10 @@ def test_the_guard_backs_off_while_the_application_behind_a_full_link_answers_la
     guest, since = site.start(GuestSpec(1)), time.monotonic()
     desk.prepare()
     reservation = desk.reserve(guest)
-    site.lab.hosts[0].shape_link("40mbit")  # its queue of 50 ms is full while the move sends all it can
-    with door_to(guest, site.beats) as url:
+    # the queue of 50 ms in front of the destination is full while the move sends all it can, and the guest's answers to
+    # a client there wait in it
+    site.lab.hosts[1].shape_link("40mbit")
+    with door_to(guest, site.beats, site.lab.hosts[1]) as url:
         result = desk.migrate(guest, latency_url=url, sla={"max_latency_ms": 25, "soft": ["max_latency_ms"]})
     assert "back_off" in codes(result), result["timeline"]
     assert result["actual"]["application_silence_ms"] > 0
