@@ -19,9 +19,12 @@ from ansible_collections.foresight.migration.tests.labs.hyperv.logins import PAS
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.site import Site
 from ansible_collections.foresight.migration.tests.labs.hyperv.server import WinrmServer, running
 from ansible_collections.foresight.migration.tests.labs.hyperv.shells import Program, Shells
+from ansible_collections.foresight.migration.tests.stepped_clock import SteppedClock
 
 __all__ = ["collections", "module", "playbook"]
 
+#: Two minutes after a change of demand, so that none comes within a short test.
+BEGIN_TS = 1_772_442_120.0
 Serve = Callable[..., WinrmServer]
 Start = Callable[..., Lab]
 
@@ -73,6 +76,25 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
         yield begin
         assert [crash for lab in labs for crash in lab.crashes()] == []
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SteppedClock:
+    """A clock by which the drivers of this test live, and the sites that `begin` starts."""
+    clock = SteppedClock(BEGIN_TS)
+    monkeypatch.setattr(HypervDriver, "clock", clock)
+    return clock
+
+
+@pytest.fixture
+def begin(start: Start, clock: SteppedClock) -> Start:
+    """Like `start`, but neither the site's time nor the drivers' passes unless the test or a driver sleeps by it."""
+
+    def stepped(site: Site, transport: str = "basic") -> Lab:
+        site.live_by(clock.now)
+        return start(site, transport)
+
+    return stepped
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ansible_collections.foresight.migration.tests.labs.hyperv.server import Win
 from ansible_collections.foresight.migration.tests.labs.hyperv.shells import Shells
 
 #: How long a call may take in tests; the trouble of a test shows within it.
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 #: The file server's share with the disks of lone hosts' VMs.
 SHARE = "\\\\files.lab.test\\vms"
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -24,20 +23,23 @@ from ansible_collections.foresight.migration.tests.labs.hyperv.lab import Lab
 from ansible_collections.foresight.migration.tests.labs.hyperv.model import failures
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.hosts import ABSOLUTE, CREDSSP, NONE, WEIGHT
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.jobs import ACTIVE, TERMINATED
-from ansible_collections.foresight.migration.tests.labs.hyperv.model.site import MovePlan, Site
+from ansible_collections.foresight.migration.tests.labs.hyperv.model.site import CLUSTER_DELAY_S, MovePlan, Site
 from ansible_collections.foresight.migration.tests.labs.hyperv.sites import WEB, vm_id
+from ansible_collections.foresight.migration.tests.stepped_clock import SteppedClock
 
 Start = Callable[..., Lab]
 Connect = Callable[..., HypervDriver]
 VM = vm_id(WEB)
-END_LIMIT_S = 20.0
+#: How often a move is looked at, and when it must have ended, by the site's clock.
+LOOK_S, END_LIMIT_S = 0.1, 20.0
 
 
 class Pair:
     """A running site with the driver of the VM's host and that of its destination."""
 
-    def __init__(self, lab: Lab, connect: Connect) -> None:
+    def __init__(self, lab: Lab, connect: Connect, clock: SteppedClock) -> None:
         self.lab = lab
+        self.clock = clock
         endpoints = lab.endpoints()
         self.source = connect(endpoints[0])
         self.target = self.source if lab.site.cluster else connect(endpoints[1])
@@ -58,9 +60,10 @@ class Pair:
     def follow(self, job: Job) -> list[Progress]:
         """Return every progress until the job has ended."""
         seen = [self.source.progress(job)]
-        deadline = time.monotonic() + END_LIMIT_S
+        until_ts = self.clock.now() + END_LIMIT_S
         while not seen[-1].finished:
-            assert time.monotonic() < deadline, seen[-1]
+            assert self.clock.now() < until_ts, seen[-1]
+            self.clock.sleep(LOOK_S)
             seen.append(self.source.progress(job))
         return seen
 
@@ -72,20 +75,15 @@ class Pair:
 
 
 @pytest.fixture
-def pair_of(start: Start, connect: Connect) -> Callable[..., Pair]:
+def pair_of(begin: Start, connect: Connect, clock: SteppedClock) -> Callable[..., Pair]:
     """A function that starts a site and connects to it."""
-    return lambda site, transport="basic": Pair(start(site, transport), connect)
+    return lambda site, transport="basic": Pair(begin(site, transport), connect, clock)
 
 
 @pytest.fixture(params=["lone hosts", "cluster"])
 def pair(request: pytest.FixtureRequest, pair_of: Callable[..., Pair]) -> Pair:
     """Lone hosts, and a cluster; both allow the move."""
     return pair_of(sites.lone_hosts() if request.param == "lone hosts" else sites.failover_cluster())
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migration, "LOOK_INTERVAL_S", 0.05)
 
 
 def test_a_move_tells_its_progress_and_ends_on_the_destination(pair: Pair) -> None:
@@ -107,12 +105,12 @@ def test_a_move_survives_its_starter_and_is_found_by_another_process(pair: Pair,
     pair.begin()
     pair.source.close()
     other = connect(pair.lab.endpoints()[0])
-    deadline = time.monotonic() + END_LIMIT_S
-    while (found := other.find_migration(VM)) is None:
-        assert time.monotonic() < deadline
+    pair.clock.sleep(CLUSTER_DELAY_S)
+    found = other.find_migration(VM)
+    assert found is not None
     assert (found.vm_uuid, found.destination_host_id) == (VM, pair.destination)
-    while not other.progress(found).finished:
-        assert time.monotonic() < deadline
+    pair.clock.sleep(pair.lab.site.plan.duration_s)
+    assert other.progress(found).phase == "done"
     assert pair.lab.site.host_of(VM).name.lower() == pair.destination
     assert other.find_migration(VM) is None
 
@@ -137,7 +135,7 @@ def test_an_abort_that_comes_too_late_says_so(pair: Pair) -> None:
 
 
 def test_a_job_that_will_not_stop_is_not_called_stopped(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migration, "STOP_LIMIT_S", 1.0)
+    monkeypatch.setattr(migration, "STOP_LIMIT_S", 3.0)
     pair.lab.site.plan = MovePlan(duration_s=60.0, uncancellable=True)
     job = pair.begin()
     with pytest.raises(HypervisorFault, match="did not stop"):
@@ -153,8 +151,7 @@ def test_a_job_that_fails_half_way_is_told_with_windows_reason(pair: Pair) -> No
     assert pair.host() == here
 
 
-def test_a_job_that_vanishes_is_gone_and_the_vm_is_looked_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migration, "APPEAR_LIMIT_S", 1.0)
+def test_a_job_that_vanishes_is_gone_and_the_vm_is_looked_for(pair: Pair) -> None:
     pair.lab.site.plan = MovePlan(duration_s=0.4, vanishes=True)
     assert pair.follow(pair.begin())[-1].phase == "gone"
     assert pair.host() == pair.destination

@@ -12,6 +12,7 @@ from ansible_collections.foresight.migration.tests.labs.hyperv.model import read
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.demand import Demand
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.jobs import COMPLETED, EXCEPTION, TERMINATED
 from ansible_collections.foresight.migration.tests.labs.hyperv.model.site import MovePlan, Site
+from ansible_collections.foresight.migration.tests.stepped_clock import SteppedClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,17 +39,7 @@ def test_within_a_step_demand_is_its_value(values: list[float], step: int) -> No
     )
 
 
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.ts = 1e6
-
-    def __call__(self) -> float:
-        return self.ts
-
-
-def moved_about(site: Site, clock: Clock, what: list[str], pauses_s: list[float]) -> None:
+def moved_about(site: Site, clock: SteppedClock, what: list[str], pauses_s: list[float]) -> None:
     vm_id = sites.vm_id(sites.WEB)
     for number, choice in enumerate(what):
         site.advance()
@@ -58,18 +49,18 @@ def moved_about(site: Site, clock: Clock, what: list[str], pauses_s: list[float]
             others = [host for host in site.hosts.values() if vm_id not in host.vms]
             site.start(site.vm(vm_id), site.host_of(vm_id), others[number % len(others)])
         elif choice == "cancel" and active:
-            active[0].cancel(clock())
-        clock.ts += pauses_s[number % len(pauses_s)]
+            active[0].cancel(clock.now())
+        clock.sleep(pauses_s[number % len(pauses_s)])
 
 
 @settings(max_examples=50)
 @given(choices, steps)
 def test_a_vm_is_on_one_host_whatever_is_started_cancelled_or_fails(what: list[str], pauses_s: list[float]) -> None:
-    clock = Clock()
+    clock = SteppedClock(1e6)
     site = sites.lone_hosts()
-    site.now = clock
+    site.live_by(clock.now)
     moved_about(site, clock, what, pauses_s)
-    clock.ts += 10
+    clock.sleep(10)
     site.advance()
     vm_id = sites.vm_id(sites.WEB)
     assert [vm_id in host.vms for host in site.hosts.values()].count(True) == 1
@@ -80,15 +71,13 @@ def test_a_vm_is_on_one_host_whatever_is_started_cancelled_or_fails(what: list[s
 @settings(max_examples=25)
 @given(steps)
 def test_counters_of_a_vm_that_stays_never_fall(pauses_s: list[float]) -> None:
-    clock = Clock()
+    clock = SteppedClock(1e6)
     site = sites.lone_hosts()
-    site.now, site.booted_ts = clock, clock()
+    site.live_by(clock.now)
     host = site.hosts["hv1"]
-    for vm in host.vms.values():
-        vm.arrived_ts = clock()
     last: dict[str, float] = {}
     for pause_s in pauses_s:
-        clock.ts += pause_s
+        clock.sleep(pause_s)
         rows = reads.counters(site, host, {})["virtual_processors"]
         now = {row["instance"]: row["run_100ns"] for row in rows}
         assert all(now[name] >= value for name, value in last.items())

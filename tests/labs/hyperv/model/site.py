@@ -47,6 +47,10 @@ class Site:
         self.jobs: list[MoveJob] = []
         self.moves: list[tuple[str, str, str]] = []
         self.lock = threading.RLock()
+        self.live_by(clock)
+
+    def live_by(self, clock: Callable[[], float]) -> None:
+        """Let the clock say which time it is; hosts were booted an hour ago, and VMs have run since."""
         self.now = clock
         self.booted_ts = clock() - 3600.0
         for host in self.hosts.values():

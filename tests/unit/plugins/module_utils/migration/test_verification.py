@@ -19,6 +19,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.migration.veri
     look,
     verify,
 )
+from ansible_collections.foresight.migration.tests.stepped_clock import SteppedClock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,32 +91,19 @@ class _Endpoint:
         return answer
 
 
-class _Clock:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.ts = 0.0
-
-    def now(self) -> float:
-        return self.ts
-
-    def sleep(self, seconds: float) -> None:
-        self.ts += seconds
-
-
 def _place(name: str, *answers: object, host_id: str = "h") -> Place:
     return Place(cast(Driver, _Endpoint(name, *answers)), host_id)
 
 
 def test_both_sides_are_asked_until_they_agree() -> None:
-    clock = _Clock()
+    clock = SteppedClock()
     verdict = verify("u", _place("s", LEAVING, AWAY, ()), _place("d", ARRIVING, ARRIVING, RUNNING), clock)
     assert verdict.verdict == "arrived"
     assert clock.ts == 1.0
 
 
 def test_asking_ends_at_the_limit() -> None:
-    clock = _Clock()
+    clock = SteppedClock()
     assert verify("u", _place("s", RUNNING), _place("d", RUNNING), clock, limit_s=5).verdict == "both"
     assert clock.ts == pytest.approx(5)
 

@@ -14,6 +14,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hy
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hyperv.usage import MAX_INTERVAL_S
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import EndpointUnreachable
+from ansible_collections.foresight.migration.tests.stepped_clock import SteppedClock
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_counters import (
     VM,
     counters,
@@ -23,30 +24,18 @@ from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hyp
 )
 
 
-class PlayedClock:
-    """A clock that only sleeping moves; hosts' counters go by it too."""
-
-    def __init__(self) -> None:
-        self.ts = 1000.0
-
-    def now(self) -> float:
-        return self.ts
-
-    def sleep(self, seconds: float) -> None:
-        self.ts += seconds
-
-
 @pytest.fixture
-def clock() -> PlayedClock:
-    return PlayedClock()
+def clock() -> SteppedClock:
+    """The time of the meter, and of the hosts' counters too."""
+    return SteppedClock(1000.0)
 
 
-def hosts(clock: PlayedClock, **broken: Any) -> PlayedHosts:
+def hosts(clock: SteppedClock, **broken: Any) -> PlayedHosts:
     answers = {host: {"counters": lambda _sent: counters(clock.ts)} for host in ("hv1", "hv2")}
     return PlayedHosts("lab", {**answers, **{host: {"counters": error} for host, error in broken.items()}})
 
 
-def test_a_look_right_after_a_reading_waits_until_rates_can_be_told(clock: PlayedClock) -> None:
+def test_a_look_right_after_a_reading_waits_until_rates_can_be_told(clock: SteppedClock) -> None:
     meter = Meter(hosts(clock), clock)
     meter.read(["hv1"])
     clock.sleep(0.1)
@@ -54,7 +43,7 @@ def test_a_look_right_after_a_reading_waits_until_rates_can_be_told(clock: Playe
     assert clock.ts == 1000.0 + SECOND_READING_S
 
 
-def test_looks_in_quick_succession_cost_one_reading(clock: PlayedClock) -> None:
+def test_looks_in_quick_succession_cost_one_reading(clock: SteppedClock) -> None:
     nodes = hosts(clock)
     meter = Meter(nodes, clock)
     first = meter.observe("hv1")
@@ -66,14 +55,14 @@ def test_looks_in_quick_succession_cost_one_reading(clock: PlayedClock) -> None:
     assert meter.observe("hv1").ts > first.ts
 
 
-def test_a_look_does_not_go_back_beyond_what_can_be_compared(clock: PlayedClock) -> None:
+def test_a_look_does_not_go_back_beyond_what_can_be_compared(clock: SteppedClock) -> None:
     meter = Meter(hosts(clock), clock)
     meter.read(["hv1"])
     clock.sleep(MAX_INTERVAL_S + 1)
     assert meter.observe("hv1").vms[VM]["cpu"] == pytest.approx(1.5)
 
 
-def test_use_is_told_since_the_last_collection_without_a_second_reading(clock: PlayedClock) -> None:
+def test_use_is_told_since_the_last_collection_without_a_second_reading(clock: SteppedClock) -> None:
     nodes = hosts(clock)
     earlier = Meter(nodes, clock)
     earlier.read(["hv1", "hv2"])
@@ -85,13 +74,13 @@ def test_use_is_told_since_the_last_collection_without_a_second_reading(clock: P
 
 
 @pytest.mark.parametrize("previous", [{}, {"hv1": {"ts": 1.0}}, {"hv1": "junk"}])
-def test_without_an_earlier_collection_it_is_measured_over_a_moment(clock: PlayedClock, previous: Any) -> None:
+def test_without_an_earlier_collection_it_is_measured_over_a_moment(clock: SteppedClock, previous: Any) -> None:
     usage, _errors = Meter(hosts(clock), clock).usage_since(previous, ("hv1",))
     assert usage["hv1"].host["cpu"] == pytest.approx(2.0)
     assert clock.ts == 1000.0 + SECOND_READING_S
 
 
-def test_a_host_that_does_not_answer_does_not_keep_the_others_from_being_read(clock: PlayedClock) -> None:
+def test_a_host_that_does_not_answer_does_not_keep_the_others_from_being_read(clock: SteppedClock) -> None:
     meter = Meter(hosts(clock, hv2=EndpointUnreachable("down")), clock)
     usage, errors = meter.usage_since({}, ("hv1", "hv2"))
     assert (set(usage), set(errors)) == ({"hv1"}, {"hv2"})
@@ -99,7 +88,7 @@ def test_a_host_that_does_not_answer_does_not_keep_the_others_from_being_read(cl
         meter.observe("hv2")
 
 
-def test_a_host_without_a_hypervisor_is_an_error_of_that_host(clock: PlayedClock) -> None:
+def test_a_host_without_a_hypervisor_is_an_error_of_that_host(clock: SteppedClock) -> None:
     nodes = PlayedHosts("lab", {"hv1": {"counters": counters(100, perf_frequency=0.0)}})
     usage, errors = Meter(nodes, clock).usage_since({}, ("hv1",))
     assert (usage, errors["hv1"].code) == ({}, "hypervisor_fault")

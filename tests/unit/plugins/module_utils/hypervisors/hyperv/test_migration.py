@@ -21,6 +21,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
     MoveOrder,
     Tuning,
 )
+from ansible_collections.foresight.migration.tests.stepped_clock import SteppedClock
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.hyperv.played_hosts import (
     VM,
     PlayedHosts,
@@ -33,19 +34,6 @@ from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hyp
 
 STARTED = {"found": True, "return_value": 4096, "job_id": "job-1"}
 LEFT = poll(job(state=7, percent=100), found=False, enabled_state=None)
-
-
-class SteppedClock:
-    """A clock that only moves when somebody waits."""
-
-    def __init__(self) -> None:
-        self.ts = 5000.0
-
-    def now(self) -> float:
-        return self.ts
-
-    def sleep(self, seconds: float) -> None:
-        self.ts += seconds
 
 
 def migrations(polls: Any, **answers: Any) -> Migrations:
@@ -66,7 +54,7 @@ def migrations(polls: Any, **answers: Any) -> Migrations:
         at="hv1",
         cluster="C1" if clustered else None,
     )
-    return Migrations(hosts, SteppedClock())
+    return Migrations(hosts, SteppedClock(5000.0))
 
 
 def hosts_of(moves: Migrations) -> PlayedHosts:
