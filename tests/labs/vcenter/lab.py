@@ -23,6 +23,7 @@ from pyVmomi import SoapStubAdapter, vim
 FOLDER = Path(__file__).resolve().parent
 BUILD_TIMEOUT_S = 600
 START_TIMEOUT_S = 60
+CONTROL_TIMEOUT_S = 60
 API_VERSION = "vim.version.version11"
 
 
@@ -94,7 +95,7 @@ class VCenter:
 
     def requests(self) -> dict[str, int]:
         """Return how often each method has been called."""
-        with urllib.request.urlopen(f"{self.control}/requests", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.control}/requests", timeout=CONTROL_TIMEOUT_S) as answer:
             counted: dict[str, int] = json.load(answer)
         return counted
 
@@ -107,7 +108,7 @@ class VCenter:
         self._post("/rules", list(rules))
 
     def relocations(self, *, ms: int = 200, failure: Mapping[str, Any] | None = None) -> None:
-        """Say how long relocations take and at which percentage they fail."""
+        """Say how long relocations take, those under way too, and at which percentage those fail that begin now."""
         self._post("/relocate", {"ms": ms, "failure": failure})
 
     def forget_changes(self, forgetful: bool = True) -> None:
@@ -126,7 +127,7 @@ class VCenter:
     def kill(self) -> None:
         """End the server at once."""
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=CONTROL_TIMEOUT_S)
 
     def close(self) -> None:
         """End the server and free what the administrator's sessions hold."""
@@ -135,7 +136,7 @@ class VCenter:
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=CONTROL_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
         if self.process.stdout is not None:
@@ -143,7 +144,7 @@ class VCenter:
 
     def _post(self, path: str, body: Any) -> None:
         request = urllib.request.Request(self.control + path, data=json.dumps(body).encode(), method="POST")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=CONTROL_TIMEOUT_S).close()
 
 
 @contextmanager
@@ -160,7 +161,7 @@ def running(program: Path, state: Path, flags: Sequence[str]) -> Iterator[VCente
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        process.wait(timeout=10)
+        process.wait(timeout=CONTROL_TIMEOUT_S)
         raise RuntimeError(f"the lab did not start: {(state / 'log').read_text()}")
     told = json.loads(line)
     host, port = told["url"].rsplit(":", 1)
@@ -178,7 +179,7 @@ def save_model(program: Path, state: Path, folder: Path, flags: Sequence[str]) -
     subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=START_TIMEOUT_S)
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     """Return the condition's value as soon as it is true."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -59,7 +59,7 @@ func (m *machine) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_T
 	task.Info.Cancelable = true
 	l := m.lab
 	l.mu.Lock()
-	duration, fail := time.Duration(l.relocateMs)*time.Millisecond, l.failure
+	fail := l.failure
 	l.mu.Unlock()
 	ctx.Map.Put(task)
 	move := &relocation{cancelled: make(chan struct{})}
@@ -76,7 +76,7 @@ func (m *machine) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_T
 	})
 	m.announce(&background, target)
 	go func() {
-		fault := l.run(&background, task, move, duration, fail, func() types.BaseMethodFault {
+		fault := l.run(&background, task, move, fail, func() types.BaseMethodFault {
 			return l.move(&background, m.VirtualMachine, target, req.Spec.Pool, req.Spec.Datastore)
 		})
 		finish(&background, task, fault)
@@ -98,13 +98,20 @@ func (m *machine) announce(ctx *simulator.Context, target *types.ManagedObjectRe
 	ctx.WithLock(manager, func() { manager.PostEvent(ctx, &types.PostEvent{EventToPost: event}) })
 }
 
-func (l *lab) run(ctx *simulator.Context, task *simulator.Task, move *relocation, duration time.Duration, fail *failure,
+// stepTime is how long one step of a relocation takes now: those under way follow when it is changed.
+func (l *lab) stepTime() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Duration(l.relocateMs) * time.Millisecond / progressSteps
+}
+
+func (l *lab) run(ctx *simulator.Context, task *simulator.Task, move *relocation, fail *failure,
 	arrive func() types.BaseMethodFault) types.BaseMethodFault {
 	for step := 1; step <= progressSteps; step++ {
 		select {
 		case <-move.cancelled:
 			return &types.RequestCanceled{}
-		case <-time.After(duration / progressSteps):
+		case <-time.After(l.stepTime()):
 		}
 		percent := step * 100 / progressSteps
 		if fail != nil && percent > fail.Percent {

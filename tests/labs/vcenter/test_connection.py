@@ -8,7 +8,6 @@ import http.server
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -105,10 +104,8 @@ def test_a_mute_server_is_given_up_after_the_timeout() -> None:
             "password": "p",
             "timeout_s": 0.5,
         }
-        begun = time.monotonic()
-        with pytest.raises(EndpointUnreachable):
+        with pytest.raises(EndpointUnreachable, match="in time"):
             VmwareDriver("vc", options).connect()
-        assert time.monotonic() - begun < 30
 
 
 def test_a_server_that_is_no_vcenter_is_unreachable_rather_than_a_crash(stock: VCenter) -> None:

@@ -58,8 +58,8 @@ class Desk:
         assert held["changed"]
         return str(held["reservation_id"])
 
-    def migrate(self, **options: Any) -> Mapping[str, Any]:
-        outcome = migrate_vm(MigrateRequest([self.vcenter.endpoint()], self.store, VM, **options), Context())
+    def migrate(self, context: Context | None = None, **options: Any) -> Mapping[str, Any]:
+        outcome = migrate_vm(MigrateRequest([self.vcenter.endpoint()], self.store, VM, **options), context or Context())
         return {"changed": outcome.changed, **outcome.result}
 
     def refused(self, **options: Any) -> str:
@@ -119,7 +119,7 @@ def test_a_vcenter_that_dies_during_the_move_keeps_the_reservation_for_the_next_
 
 
 def kill_when_moving(vcenter: VCenter) -> None:
-    wait_until(lambda: vcenter.requests().get("RelocateVM_Task"), "the start of the move", 60.0)
+    wait_until(lambda: vcenter.requests().get("RelocateVM_Task"), "the start of the move")
     vcenter.kill()
 
 
@@ -182,13 +182,18 @@ def test_a_session_that_ends_between_the_order_and_the_arrival_changes_nothing(d
 
 def test_a_move_that_an_earlier_run_left_in_flight_is_adopted_and_settled(desk: Desk) -> None:
     reservation = desk.hold()
-    desk.vcenter.relocations(ms=6000)
+    desk.vcenter.relocations(ms=60_000)
     with VmwareDriver("vc", desk.vcenter.endpoint()) as earlier:
         inventory = earlier.inventory()
         vm = next(found for found in inventory.vms if found.name == VM)
         host = next(found for found in inventory.hosts if found.name == DESTINATION)
         earlier.start_migration(MoveOrder(vm.uuid, host.host_id, reservation), earlier)
-    assert desk.migrate(reservation_id=reservation)["changed"]
+
+    def arrive_when_followed(line: str, data: Mapping[str, Any]) -> None:
+        if "percent" in data:
+            desk.vcenter.relocations(ms=0)
+
+    assert desk.migrate(Context(report=arrive_when_followed), reservation_id=reservation)["changed"]
     assert desk.vcenter.requests()["RelocateVM_Task"] == 1
     assert host_of(desk.vcenter) == DESTINATION
     assert holds(desk.vcenter) == []
