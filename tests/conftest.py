@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,16 @@ def _collections_path() -> Path:
     if not link.is_symlink():
         link.symlink_to(ROOT, target_is_directory=True)
     return link.parents[2]
+
+
+def pytest_configure() -> None:
+    """Let property tests take the time that the machine needs, and draw the same examples in every run."""
+    if find_spec("hypothesis") is None:
+        return  # where only the integration tests run
+    from hypothesis import settings
+
+    settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+    settings.load_profile("repeatable")
 
 
 _PATH = str(_collections_path())
