@@ -39,7 +39,8 @@ def browse(page: Path, *options: str) -> str:
     """Open ``page`` and return what the browser printed."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine; as root, make prerequisites installs it")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent}/profile"]
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")  # containers have little of that
+    command = [CHROMIUM, *flags, f"--user-data-dir={page.parent}/profile"]
     done = subprocess.run(
         [*command, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=True, cwd=page.parent
     )

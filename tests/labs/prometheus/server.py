@@ -102,7 +102,7 @@ class PrometheusServer:
                 with answer:
                     if answer.code == 401:  # it answers, and wants a login, which is what this lab is for
                         return
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:  # refused, reset or without an answer: not ready
                 pass
             log = (self._folder / "server.log").read_text(errors="replace")
             assert self._process.poll() is None, log

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ class ObjectStore:
     def make_bucket(self, name: str) -> None:
         """Make a bucket."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{name}", method="PUT")
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(request, timeout=START_DEADLINE_S):
             return
 
     def stop(self) -> None:
@@ -47,7 +46,7 @@ class ObjectStore:
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5).close()
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:  # refused, reset or without an answer: not ready
                 assert self._process.poll() is None, "the server ended"
                 assert time.monotonic() < deadline, "the server does not answer"
                 time.sleep(0.05)
