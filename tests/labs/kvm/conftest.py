@@ -22,7 +22,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
 )
 from ansible_collections.foresight.migration.tests.integration.conftest import collections, module, playbook
 
-from .guests import GuestSpec, Heartbeats, clear_guests, start_guest
+from .guests import GuestSpec, Heartbeats, clear_guests, discard_guest, start_guest
 from .lab import Lab, LabHost
 from .namespaces import wait_until
 from .packages import LabUnavailable
@@ -83,10 +83,10 @@ class Site:
         """Start a guest and wait for its heartbeat. The resident guest is only told its work anew."""
         resident = replace(spec, rate_mib_s=RESIDENT.rate_mib_s, spin=RESIDENT.spin) == RESIDENT and host == 0
         if resident and self.running_on(spec) == [0] and self.beats.heard(spec.name):
-            self.beats.tell(spec, f"rate {spec.rate_mib_s} spin {spec.spin} cpu 0")
+            self.beats.tell(spec, f"rate {spec.rate_mib_s} spin {spec.spin} cpu 0 hb {spec.heartbeat_ms}")
             self.beats.next_beat(spec.name)
             return spec
-        clear_guests(self.lab) if resident else None
+        discard_guest(self.lab, spec)
         self.beats.forget(spec.name)
         start_guest(self.lab, self.lab.hosts[host], spec)
         self.beats.next_beat(spec.name)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,7 @@ else:
 HEARTBEAT_PORT = 9100
 CONTROL_PORT = 7000
 BOOT_TIMEOUT_S = 90.0
+RACE_TIMEOUT_S = 60.0
 PAGE_MIB = 4096 / 2**20
 
 
@@ -152,6 +154,34 @@ def clear_guests(lab: Lab, keep: tuple[LabHost, str] | None = None) -> None:
             if keep is None or (host.name, domain.UUIDString()) != (keep[0].name, keep[1]):
                 _discard(domain)
         connection.close()
+
+
+def discard_guest(lab: Lab, spec: GuestSpec) -> None:
+    """Destroy and undefine one guest on whatever running host it is."""
+    for host in lab.hosts:
+        if not host.running:
+            continue
+        connection = libvirt.open(host.uri)
+        for domain in connection.listAllDomains():
+            if domain.UUIDString() == spec.uuid:
+                _discard(domain)
+        connection.close()
+
+
+def race(domains: Sequence[libvirt.virDomain], seconds: float = 3.0) -> list[float]:
+    """Return the CPU seconds that each of some busy guests uses while all of them together use ``seconds``.
+
+    It begins when every one of them is seen to be busy; raises `TimeoutError` when one is not, or they get no CPU.
+    """
+
+    def used_s(since_ns: Sequence[int]) -> list[float]:
+        return [(domain.info()[4] - start) / 1e9 for domain, start in zip(domains, since_ns, strict=True)]
+
+    told = [domain.info()[4] for domain in domains]
+    wait_until(lambda: min(used_s(told)) > 0.2, RACE_TIMEOUT_S, "a guest is not busy", step_s=0.1)
+    start = [domain.info()[4] for domain in domains]
+    wait_until(lambda: sum(used_s(start)) > seconds, RACE_TIMEOUT_S, "the guests get no CPU", step_s=0.1)
+    return used_s(start)
 
 
 def _discard(domain: libvirt.virDomain) -> None:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
+    DirtyRate,
     Hold,
     HoldRefused,
     PermissionDenied,
@@ -36,7 +38,7 @@ def test_inventory_shows_the_host_and_its_guest(site: Site) -> None:
     assert "br0" in host.networks
     assert host.used is not None
     assert 100 < host.used.memory_mib < 600
-    (vm,) = inventory.vms
+    (vm,) = (found for found in inventory.vms if found.uuid == guest.uuid)
     assert (vm.uuid, vm.name, vm.host_key, vm.power_state) == (guest.uuid, "guest2", host.key, "running")
     assert vm.notes == HOSTILE_TITLE
     assert vm.allocated == Resources(cpu_cores=1.0, memory_mib=160.0)
@@ -55,15 +57,18 @@ def test_rates_follow_what_the_guest_does(site: Site) -> None:
         columns = zip(found.entity_kind, found.metric, found.value, strict=True)
         return {(str(kind), str(metric)): float(value) for kind, metric, value in columns}
 
-    def show() -> bool:
-        seen = rates()
-        # of a machine that may be busy with other things; lxcfs counts the host's apart from the guest's, in ticks
-        return min(seen.get(("vm", "cpu"), 0.0), seen.get(("host", "cpu"), 0.0)) > 0.03 and seen["vm", "network"] > 0
+    seen: dict[tuple[str, str], float] = {}
 
-    wait_until(show, 30.0, "the rates do not follow the guest", step_s=0.5)
-    rows = rates()
-    assert 0.03 < rows["vm", "cpu"] < 1.3
-    assert 100 < rows["vm", "memory"] < 300
+    def show() -> bool:
+        seen.update(rates())
+        # of a machine that may be busy with other things; lxcfs counts the host's apart from the guest's, in ticks
+        return min(seen.get(("vm", "cpu"), 0.0), seen.get(("host", "cpu"), 0.0)) > 0.03 and bool(
+            seen.get(("vm", "network"))
+        )
+
+    wait_until(show, 60.0, "the rates do not follow the guest", step_s=0.5)
+    assert seen["vm", "cpu"] < 1.3
+    assert 100 < seen["vm", "memory"] < 300
 
 
 def test_a_read_only_connection_collects_and_is_told_what_it_may_not_do(site: Site) -> None:
@@ -78,23 +83,36 @@ def test_a_read_only_connection_collects_and_is_told_what_it_may_not_do(site: Si
     assert refusal.value.code == "permission_denied"
 
 
+def dirty_rate(site: Site, guest: GuestSpec, seconds: float) -> DirtyRate:
+    found = site.drivers[0].measure_dirty_rate(guest.uuid, seconds)
+    assert found is not None
+    return found
+
+
 def test_measured_dirty_rate_is_what_the_guest_writes(site: Site) -> None:
     guest = site.start(GuestSpec(2, region_mib=64))
     for rate in (0, 10, 40):
         site.beats.tell(guest, f"rate {rate}")
         since_s = time.monotonic()
-        found = site.drivers[0].measure_dirty_rate(guest.uuid, 3.0)
-        assert found is not None
+        found = [dirty_rate(site, guest, 3.0).dirty_mib_s for _turn in range(1 if rate == 0 else 3)]
         wrote_mib_s = site.beats.dirtied_mib_s(guest.name, since_s)  # a busy machine keeps it from writing as told
-        assert found.dirty_mib_s == pytest.approx(wrote_mib_s, abs=max(4.0, 0.5 * wrote_mib_s))
+        # of three looks, for QEMU samples but 80 pages of this guest
+        assert statistics.mean(found) == pytest.approx(wrote_mib_s, abs=max(4.0, 0.5 * wrote_mib_s))
 
 
 def test_the_working_set_shows_when_a_guest_goes_round_in_it(site: Site) -> None:
-    guest = site.start(GuestSpec(2, region_mib=32, rate_mib_s=64))
-    found = site.drivers[0].measure_dirty_rate(guest.uuid, 4.0)
-    assert found is not None
+    # large enough that some sixty of the pages that QEMU looks at are in it; the long look takes 9 s, so that a machine
+    # that is busy with other things lets the guest get round all the same
+    guest = site.start(GuestSpec(2, memory_mib=256, region_mib=128, rate_mib_s=-1))
+    found = dirty_rate(site, guest, 10.0)
     assert found.working_set_mib is not None
-    assert found.working_set_mib == pytest.approx(32, abs=16)
+    assert found.working_set_mib == pytest.approx(128, rel=0.5)
+
+
+def free_mib(connection: libvirt.virConnect) -> float:
+    """Return a host's memory that nobody uses; its page cache gives way to whoever wants it."""
+    memory = connection.getMemoryStats(-1)
+    return float(memory["free"] + memory["buffers"] + memory["cached"]) / 1024
 
 
 def hard_hold(site: Site, reservation_id: str, memory_mib: float, host: int = 1) -> Hold:
@@ -105,10 +123,10 @@ def hard_hold(site: Site, reservation_id: str, memory_mib: float, host: int = 1)
 def test_a_hard_hold_takes_the_memory_for_real_and_says_what_it_enforces(site: Site) -> None:
     destination = site.drivers[1]
     connection = libvirt.open(site.lab.hosts[1].uri)
-    free_before = connection.getMemoryStats(-1)["free"] // 1024
+    free_before = free_mib(connection)
     used_before = destination.observe_host(site.lab.hosts[1].uuid).memory_mib
     placed = destination.place_hold(hard_hold(site, "r-1", 600))
-    assert free_before - connection.getMemoryStats(-1)["free"] // 1024 >= 600
+    assert free_before - free_mib(connection) >= 600
     assert placed.enforced_by == {"cpu": "hypervisor", "memory": "hypervisor", "network": "ledger", "disk": "ledger"}
     # placeholders are neither VMs nor use: the ledger counts them already
     assert destination.inventory().vms == ()

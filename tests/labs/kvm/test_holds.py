@@ -15,9 +15,10 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.li
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.marks import GUARANTEE, RESTRAINT
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold, HoldRefused
 
-from .conftest import Site, endpoint_options
-from .guests import GuestSpec
+from .conftest import MOVE_TIMEOUT_S, Site, endpoint_options
+from .guests import GuestSpec, race
 from .lab import LabHost
+from .namespaces import wait_until
 from .packages import LabUnavailable
 
 libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
@@ -120,8 +121,7 @@ def test_a_hold_that_would_take_what_was_promised_to_another_guest_is_the_ledger
 
 def test_two_guests_that_want_everything_get_the_cpu_by_their_shares(site: Site) -> None:
     """Four fifths are held for the second, which has the shares with which it would arrive."""
-    host, second = site.lab.hosts[HELD], site.start(GuestSpec(2), host=HELD)
-    site.start(STAYING)
+    host, _staying, second = site.lab.hosts[HELD], site.start(STAYING), site.start(GuestSpec(2), host=HELD)
     with driver(site) as target, domain(host, STAYING) as one, domain(host, second) as other:
         cores = target.inventory().hosts[0].capacity.cpu_cores
         pinned = tuple(number == 0 for number in range(int(cores)))  # so that they are in each other's way
@@ -131,10 +131,7 @@ def test_two_guests_that_want_everything_get_the_cpu_by_their_shares(site: Site)
         target.place_hold(replace(hold(site, 0.8 * cores), vm_uuid=second.uuid))
         for spec in (STAYING, second):
             site.beats.tell(spec, "cpu 100")
-        time.sleep(0.5)
-        before = [each.info()[4] for each in (one, other)]
-        time.sleep(4.0)
-        used = [each.info()[4] - start for each, start in zip((one, other), before, strict=True)]
+        used = race((one, other))
         for spec in (STAYING, second):
             site.beats.tell(spec, "cpu 0")
         one.pinVcpu(0, (True,) * int(cores))
@@ -146,6 +143,13 @@ def test_two_guests_that_want_everything_get_the_cpu_by_their_shares(site: Site)
 def throughput_limit(host: LabHost, spec: GuestSpec) -> int:
     with domain(host, spec) as found:
         return int(found.blockIoTune("vda", LIVE)["total_bytes_sec"])
+
+
+def writing_mib_s(found: libvirt.virDomain) -> float:
+    """Return how fast a guest writes to its disk, over 2 MiB."""
+    since_s, before = time.monotonic(), found.blockStats("vda")[3]
+    wait_until(lambda: found.blockStats("vda")[3] - before >= 2 * 2**20, 60.0, "the guest does not write", step_s=0.1)
+    return float(found.blockStats("vda")[3] - before) / 2**20 / (time.monotonic() - since_s)
 
 
 def with_disk(site: Site, number: int, *, kib_s: int = 0) -> GuestSpec:
@@ -163,9 +167,7 @@ def test_disk_is_held_by_limits_that_leave_each_guest_its_forecast(site: Site) -
         assert throughput_limit(host, one) == pytest.approx(1.0 * 2**20, rel=0.001)
         assert throughput_limit(host, other) == pytest.approx(2.0 * 2**20, rel=0.001)
         with domain(host, one) as writing:
-            written = writing.blockStats("vda")[3]
-            time.sleep(3.0)
-            assert (writing.blockStats("vda")[3] - written) / 3.0 / 2**20 < 1.4
+            assert writing_mib_s(writing) < 1.4
         assert target.list_holds()[0].amount.disk_mib_s == pytest.approx(7.0, rel=0.001)
         # more than the forecasts leave is not taken from them
         assert "disk" not in enforced(target.place_hold(hold(site, 0.1, disk_mib_s=8.0, floors=floors)))
@@ -290,8 +292,7 @@ def test_a_restrained_guest_that_moves_on_gets_its_own_back(site: Site) -> None:
         cores = target.inventory().hosts[0].capacity.cpu_cores
         target.place_hold(hold(site, 0.8 * cores))
         job = target.start_migration(site.order(resident, to=2), site.drivers[2])
-        while not target.progress(job).finished:
-            time.sleep(0.1)
+        wait_until(lambda: target.progress(job).finished, MOVE_TIMEOUT_S, "the move does not end", step_s=0.1)
         assert [found.reservation_id for found in site.drivers[2].list_holds()] == ["r-1"]
         arrival = Hold("r-2", site.lab.hosts[2].uuid, resident.uuid, Resources(memory_mib=64.0), "soft")
         site.drivers[2].settle_hold(arrival)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.driver import LibvirtDriver
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Job
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Job, Tuning
 
 from .conftest import Site, endpoint_options
 from .guests import GuestSpec
@@ -25,6 +25,8 @@ from .trust import INSIDE, Authority, make_key, restart, serve_ssh, serve_tls, s
 pytestmark = pytest.mark.lab
 
 SLOW_MIB_S = 16.0
+#: Writes faster than that, so that a move is under way for as long as a test looks at it.
+BUSY = GuestSpec(1, rate_mib_s=40)
 PKI_INSIDE = INSIDE / "pki"
 CONTROLLER = ("controller", WIRE_ADDRESS)
 
@@ -157,8 +159,15 @@ def move(site: Site, guest: GuestSpec, **options: object) -> tuple[Job, LibvirtD
     return site.drivers[0].start_migration(order, target), target
 
 
+def end(site: Site, job: Job) -> None:
+    """Let a move of the guest that writes too fast come to its end."""
+    site.drivers[0].tune(job, Tuning(max_downtime_ms=3000))
+    site.await_phase(job, "done")
+
+
 def bring_home(site: Site, guest: GuestSpec) -> None:
     """Move a guest back to the first host, so that the next test need not boot one."""
+    site.beats.tell(guest, "rate 0")
     site.await_phase(site.drivers[1].start_migration(site.order(guest, to=0), site.drivers[0]), "done", source=1)
 
 
@@ -208,25 +217,25 @@ def test_a_move_to_where_nobody_listens_fails_at_once_and_says_where(site: Site,
 
 
 def test_a_tunnelled_move_goes_through_the_daemons_connection_alone(site: Site, trust: Trust) -> None:
-    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    guest, since = site.start(BUSY), time.monotonic()
     uri = trust.uri("tls", pkipath=str(PKI_INSIDE))
     job, target = move(site, guest, migration_uri=uri, migration_tunnelled=True)
     with target:
         site.await_phase(job, "precopy")
         assert stream_ports(trust.source) == ""
-        site.await_phase(job, "done")
+        end(site, job)
     site.assert_well(guest, on=1, since_s=since)
     bring_home(site, guest)
 
 
 def test_an_encrypted_move_sends_the_guest_by_tls(site: Site, trust: Trust) -> None:
-    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    guest, since = site.start(BUSY), time.monotonic()
     job, target = move(site, guest, migration_tls=True)
     with target:
         site.await_phase(job, "precopy")
         assert stream_ports(trust.source)
         assert tls_credentials(trust.source, guest)
-        site.await_phase(job, "done")
+        end(site, job)
     site.assert_well(guest, on=1, since_s=since)
     bring_home(site, guest)
 
