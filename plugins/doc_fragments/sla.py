@@ -15,7 +15,9 @@ options:
     type: dict
     suboptions:
       max_downtime_ms:
-        description: The longest time that the VM may stand still during the move, in milliseconds.
+        description:
+          - The longest time that the VM may stand still during the move, in milliseconds.
+          - The switch-over alone is reckoned at 200 ms on every platform, so a lower limit rejects every move.
         type: float
       max_duration_s:
         description: The longest time that the move may take, in seconds.

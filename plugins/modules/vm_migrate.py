@@ -178,7 +178,7 @@ EXAMPLES = r"""
     latency_url: tcp://db01.example.com:5432
     sla:
       max_latency_ms: 20
-      max_downtime_ms: 200
+      max_downtime_ms: 400
     windows:
       - dtstart: 2026-03-02T22:00:00
         duration_hours: 6
