@@ -1,12 +1,9 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reserving as a task does it: from a store, in a ledger, with a simulated estate that enforces it."""
+"""Reserving, giving back and asking as tasks do it: from a store, in a ledger, with an estate that enforces it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,74 +12,9 @@ from ansible_collections.foresight.migration.plugins.module_utils.errors import 
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.simulated.driver import SimulatedDriver
-from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context, Outcome
-from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve import reserve
-from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve_info import (
-    ReserveInfoRequest,
-    reserve_info,
-)
-from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve_request import ReserveRequest
-from ansible_collections.foresight.migration.plugins.module_utils.reservations import ledger as ledger_module
-from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger, open_ledger
-from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import LedgerDenied
-from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.operations.reserve_site import HOST, Site
 from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
 from ansible_collections.foresight.migration.tests.unit.stores import take_stock
-
-HOST = "sim/host-c"
-
-
-class Site:
-    """A store, a ledger and a simulated estate, and the calls a task makes on them."""
-
-    def __init__(self, estate: SimulatedEstate, folder: Path) -> None:
-        self.estate = estate
-        self.store = str(folder / "store")
-        self.demand: dict[str, Resources] = {}
-
-    def run(self, check_mode: bool = False, **options: Any) -> Outcome:
-        """Reserve with these options on top of web01 and host-c; the result must be JSON-able and small."""
-        values: dict[str, Any] = {"endpoints": [self.estate.endpoint()], "store": self.store, "owner": "job 7"}
-        if options.get("state", "present") == "present":
-            values |= {"vm": "web01", "host": "host-c"}
-        outcome = reserve(ReserveRequest(**{**values, **options}), Context(check_mode=check_mode))
-        assert len(json.dumps(outcome.result)) < 60_000
-        return outcome
-
-    def fails(self, **options: Any) -> ForesightError:
-        """Return the error that reserving raises."""
-        with pytest.raises(ForesightError) as caught:
-            self.run(**options)
-        return caught.value
-
-    def info(self, **options: Any) -> Mapping[str, Any]:
-        request = ReserveInfoRequest(endpoints=[self.estate.endpoint()], store=self.store, **options)
-        outcome = reserve_info(request, Context())
-        assert not outcome.changed
-        return outcome.result
-
-    def ledger(self) -> Ledger:
-        return open_ledger(f"sqlite:///{self.store}/ledger.db", actor="tests")
-
-    def active(self) -> list[Mapping[str, Any]]:
-        """Return the reservations that hold something now."""
-        found: list[Mapping[str, Any]] = self.info(states=["active"])["reservations"]
-        return found
-
-    def holds(self) -> dict[str, Hold]:
-        """Return what the hypervisor really holds, by reservation."""
-        return {hold.reservation_id: hold for hold in self.estate.driver().list_holds()}
-
-    def pass_time(self, seconds: float) -> None:
-        self.estate.driver().clock.sleep(seconds)
-
-
-@pytest.fixture
-def site(simulated_estate: SimulatedEstate, tmp_path: Path) -> Site:
-    built = Site(simulated_estate, tmp_path)
-    take_stock(simulated_estate, built.store, built.demand)
-    return built
-
 
 # ---- present
 
@@ -233,29 +165,6 @@ def test_a_vm_that_is_there_already_needs_no_reservation(site: Site) -> None:
     assert site.active() == []
 
 
-def test_the_claim_of_a_dead_maker_is_finished_by_asking_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as dying:
-        dying.setattr(SimulatedDriver, "place_hold", _dies)
-        with pytest.raises(Killed):
-            site.run()
-    assert site.holds() == {}
-    again = site.run()
-    assert (again.changed, again.result["action"]) == (True, "unchanged")
-    assert site.holds().keys() == {again.result["reservation_id"]}
-
-
-def test_a_claim_that_was_never_enforced_is_taken_back_when_it_cannot_be(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as dying:
-        dying.setattr(SimulatedDriver, "place_hold", _dies)
-        with pytest.raises(Killed):
-            site.run()
-    site.estate.driver().inject({"kind": "hold_refused", "host": "host-c"})
-    assert site.fails().details["rolled_back"] is True
-    assert site.active() == []
-
-
 @pytest.mark.parametrize(
     ("code", "options"),
     [
@@ -329,203 +238,6 @@ def test_only_what_is_held_on_the_named_host_is_given_back(site: Site) -> None:
     site.run(host="host-b", allow_second_host=True)
     site.run(state="absent", vm="web01", host="host-b")
     assert [each["host"] for each in site.active()] == [HOST]
-
-
-# ---- reconciled
-
-
-def test_reconciling_what_is_in_order_changes_nothing(site: Site) -> None:
-    site.run()
-    outcome = site.run(state="reconciled")
-    assert not outcome.changed
-    assert not any(outcome.result.values())
-
-
-def test_expired_claims_and_their_holds_are_removed_and_named(site: Site) -> None:
-    lapsed = site.run(ttl_minutes=1.0).result["reservation_id"]
-    site.pass_time(120)
-    foreseen = site.run(check_mode=True, state="reconciled")
-    assert site.holds().keys() == {lapsed}
-    outcome = site.run(state="reconciled")
-    assert foreseen.result == outcome.result
-    assert foreseen.diff == outcome.diff
-    assert [each["reservation_id"] for each in outcome.result["expired"]] == [lapsed]
-    assert [each["reservation_id"] for each in outcome.result["removed_holds"]] == [lapsed]
-    assert site.holds() == {}
-    assert not site.run(state="reconciled").changed
-
-
-def test_what_ended_long_ago_is_forgotten_after_the_days_asked_for(site: Site) -> None:
-    held = site.run().result["reservation_id"]
-    site.run(state="absent", reservation_id=held)
-    site.pass_time(40 * 86400.0)
-    assert not site.run(state="reconciled").changed
-    foreseen = site.run(check_mode=True, state="reconciled", retention_days=30)
-    outcome = site.run(state="reconciled", retention_days=30)
-    assert (
-        (foreseen.changed, foreseen.result["forgotten"]) == (outcome.changed, outcome.result["forgotten"]) == (True, 1)
-    )
-    assert site.info()["reservations"] == []
-    assert not site.run(state="reconciled", retention_days=30).changed
-    for days in (0.5, -1.0, float("nan")):
-        assert site.fails(state="reconciled", retention_days=days).code == "invalid_option"
-
-
-def test_a_ledger_that_may_not_be_deleted_from_keeps_what_ended_and_says_so(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site.run(state="absent", reservation_id=site.run().result["reservation_id"])
-    site.pass_time(100 * 86400.0)
-
-    def refuse(connection: object, before_ts: float) -> int:
-        raise LedgerDenied("permission denied for table ledger_transitions")
-
-    monkeypatch.setattr(ledger_module, "_forget_some", refuse)
-    outcome = site.run(state="reconciled")
-    assert (outcome.changed, outcome.result["forgotten"]) == (False, 0)
-    assert any("1 reservations that ended more than 90 days ago are kept" in each for each in outcome.warnings)
-
-
-def test_holds_of_another_ledger_are_reported_and_left_alone(site: Site) -> None:
-    site.run()
-    foreign = Hold("r-deadbeef-0123456789abcdef", "host-b", site.estate.vm_uuid("db01"), Resources(1.0), "hard")
-    site.estate.driver().place_hold(foreign)
-    outcome = site.run(state="reconciled")
-    assert not outcome.changed
-    assert [each["reservation_id"] for each in outcome.result["foreign_holds"]] == [foreign.reservation_id]
-    assert foreign.reservation_id in site.holds()
-    assert site.run(state="absent", reservation_id=foreign.reservation_id).changed
-    assert foreign.reservation_id not in site.holds()
-
-
-def test_a_hold_of_this_ledger_that_it_does_not_know_is_removed(site: Site) -> None:
-    ours = site.run().result["reservation_id"]
-    lost = ours[:-1] + ("0" if ours[-1] != "0" else "1")
-    site.estate.driver().place_hold(Hold(lost, "host-b", site.estate.vm_uuid("db01"), Resources(1.0), "hard"))
-    outcome = site.run(state="reconciled")
-    assert [each["reservation_id"] for each in outcome.result["removed_holds"]] == [lost]
-    assert site.holds().keys() == {ours}
-
-
-def test_a_hold_that_vanished_or_holds_another_amount_is_placed_again(site: Site) -> None:
-    held = site.run(amount={"cpu_cores": 3}).result["reservation_id"]
-    site.estate.driver().release_hold(held, {})
-    assert [each["reservation_id"] for each in site.run(state="reconciled").result["placed_again"]] == [held]
-    site.estate.driver().place_hold(Hold(held, "host-c", site.estate.vm_uuid("web01"), Resources(1.0), "hard"))
-    assert site.run(state="reconciled").changed
-    assert site.holds()[held].amount.cpu_cores == 3.0
-    assert not site.run(state="reconciled").changed
-
-
-def test_a_host_that_shrank_below_what_is_reserved_is_reported(site: Site) -> None:
-    site.run(amount={"cpu_cores": 3})
-    snapshots = Workspace.open(site.store).snapshots
-    seen = snapshots.latest()
-    smaller = replace(seen.hosts[HOST], capacity=Resources(2.0, 32768.0, 10000.0, 500.0))
-    snapshots.write(replace(seen, taken_ts=seen.taken_ts + 60, hosts={**seen.hosts, HOST: smaller}))
-    outcome = site.run(state="reconciled")
-    (entry,) = outcome.result["overcommitted"]
-    assert entry["host"] == HOST
-    (excess,) = entry["resources"]
-    assert (excess["resource"], excess["excess"]) == ("cpu", pytest.approx(3 - 1.8))
-    assert any(HOST in warning for warning in outcome.warnings)
-
-
-def test_an_endpoint_that_does_not_answer_is_reported_and_its_holds_are_left_alone(site: Site) -> None:
-    held = site.run().result["reservation_id"]
-    driver = site.estate.driver()
-    fault = driver.inject({"kind": "endpoint_unreachable", "calls": ["list_holds"]})
-    outcome = site.run(state="reconciled")
-    assert not outcome.changed
-    assert outcome.result["unreachable"]["sim"]["code"] == "endpoint_unreachable"
-    driver.clear_fault(fault)
-    assert site.holds().keys() == {held}
-
-
-def test_a_reservation_consumed_without_settling_its_hold_is_cleared(site: Site) -> None:
-    held = site.run().result["reservation_id"]
-    with site.ledger() as ledger:
-        ledger.consume(held, site.estate.driver().clock.now())
-    outcome = site.run(state="reconciled")  # the VM never came: the hold has nothing to guarantee
-    assert [each["reservation_id"] for each in outcome.result["removed_holds"]] == [held]
-
-
-def test_a_clock_set_back_is_found_and_accepted(site: Site) -> None:
-    held = site.run(ttl_minutes=6000).result["reservation_id"]
-    with site.ledger() as ledger:
-        ledger.renew(held, 9e6, site.estate.driver().clock.now() + 36000)
-    assert site.fails(vm="db01").code == "clock_went_back"
-    assert site.run(state="reconciled").result["clocks_corrected"] == [HOST]
-    assert site.run(vm="db01").result["action"] == "created"
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing after it runs."""
-
-
-def _dies(*_arguments: object) -> None:
-    raise Killed
-
-
-#: Everything by which reserving touches the world. A process can die before and after each.
-STEPS_TO_DIE_AT = [
-    (owner, method, when)
-    for owner, method in (
-        (Ledger, "claim"),
-        (SimulatedDriver, "place_hold"),
-        (Ledger, "record_enforcement"),
-        (SimulatedDriver, "release_hold"),
-        (Ledger, "release"),
-    )
-    for when in ("before", "after")
-]
-
-
-def _dying(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, when: str) -> None:
-    really: Callable[..., Any] = getattr(owner, method)
-
-    def dies(*arguments: Any, **keywords: Any) -> None:
-        if when == "after":
-            really(*arguments, **keywords)
-        raise Killed
-
-    monkeypatch.setattr(owner, method, dies)
-
-
-@pytest.mark.parametrize(
-    ("owner", "method", "when"), STEPS_TO_DIE_AT, ids=lambda value: getattr(value, "__name__", value)
-)
-@pytest.mark.parametrize("task", ["create", "grow", "shrink", "release", "refused"])
-def test_whatever_a_death_leaves_is_repaired_while_the_lease_lives_and_gone_after_it(
-    site: Site, monkeypatch: pytest.MonkeyPatch, task: str, owner: type, method: str, when: str
-) -> None:
-    if task in ("grow", "shrink", "release"):
-        site.run(amount={"cpu_cores": 3})
-    driver = site.estate.driver()
-    fault = driver.inject({"kind": "hold_refused", "host": "host-c", "times": 1}) if task == "refused" else ""
-    with monkeypatch.context() as dying:
-        _dying(dying, owner, method, when)
-        try:
-            if task == "release":
-                site.run(state="absent", vm="web01")
-            else:
-                site.run(amount={"cpu_cores": {"grow": 4, "shrink": 2}.get(task, 1)})
-        except (Killed, ForesightError):
-            pass
-    site.run(state="reconciled")
-    held, active = site.holds(), {each["reservation_id"]: each for each in site.active()}
-    assert held.keys() <= active.keys()
-    for reservation_id, hold in held.items():
-        assert hold.amount.as_dict() == active[reservation_id]["amount"]
-        assert set(active[reservation_id]["enforced_by"].values()) == {"hypervisor"}
-    for reservation_id in active.keys() - held.keys():
-        assert active[reservation_id]["enforced_by"] == {}, "said to be enforced, and is not"
-    assert not site.run(state="reconciled").changed
-    driver.clear_fault(fault)
-    site.pass_time(3 * 3600)
-    site.run(state="reconciled")
-    assert (site.holds(), site.active()) == ({}, [])
-    assert site.run().result["action"] == "created"
 
 
 # ---- info
