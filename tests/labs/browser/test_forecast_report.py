@@ -17,8 +17,6 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.for
 )
 from matplotlib import image
 
-pytestmark = pytest.mark.lab
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LEVELS = (0.025, 0.1, 0.3, 0.5, 0.7, 0.9, 0.975)
 HOSTILE = "<script>document.title='owned'</script>{{ 7*7 }} $x$ \u202e &amp; 日本"

@@ -9,7 +9,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from ansible_collections.foresight.migration.tests.labs.loopback import free_port, make_certificate
 
 START_DEADLINE_S = 60.0
 
@@ -42,14 +42,14 @@ class PostgresServer:
         # postgres refuses to run as root; the Debian package brings a user for it.
         self._user = "postgres" if os.geteuid() == 0 else None
         self.password = "p@ss/" + secrets.token_hex(8)
-        self.port = _free_port()
+        self.port = free_port()
 
     def create(self) -> None:
         """Make the data directory, with password logins only and a self-signed certificate for TLS."""
         self._folder.chmod(0o700)
         password_file = self._folder / "password"
         password_file.write_text(self.password)
-        _make_certificate(self._folder)
+        make_certificate(self._folder)
         if self._user:
             account = pwd.getpwnam(self._user)
             for path in (self._folder, *self._folder.iterdir()):
@@ -149,18 +149,3 @@ def running(*, durable: bool = False) -> Iterator[PostgresServer]:
     finally:
         server.stop()
         shutil.rmtree(folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _make_certificate(folder: Path) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "server.key", "-out", folder / "server.crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    (folder / "server.key").chmod(0o600)

@@ -38,8 +38,6 @@ from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.res
 if TYPE_CHECKING:
     from .server import PostgresServer
 
-pytestmark = pytest.mark.lab
-
 Rows = Callable[[str], list[dict[str, Any]]]
 
 

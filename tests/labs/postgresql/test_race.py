@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.reservations.race import (
     check_outcome,
     run_race,
@@ -16,8 +15,6 @@ from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.res
 
 if TYPE_CHECKING:
     from .server import PostgresServer
-
-pytestmark = pytest.mark.lab
 
 
 def test_no_interleaving_and_no_kill_over_commits_a_host_or_loses_a_granted_claim_on_postgresql(

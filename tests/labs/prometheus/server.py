@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -15,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ansible_collections.foresight.migration.tests.labs.loopback import free_port, make_certificate
 
 START_DEADLINE_S = 60.0
 USERNAME = "foresight"
@@ -43,7 +44,7 @@ class PrometheusServer:
         self._folder = folder
         self._arguments = tuple(arguments)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.ca_path = folder / "server.crt"
 
     @property
@@ -69,7 +70,7 @@ class PrometheusServer:
 
     def start(self) -> None:
         """Start the server and return when it is ready."""
-        _make_certificate(self._folder)
+        make_certificate(self._folder)
         (self._folder / "prometheus.yml").write_text("scrape_configs: []\n")
         (self._folder / "web.yml").write_text(
             "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
@@ -133,17 +134,3 @@ def _open_metrics(series: Iterable[Series]) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _make_certificate(folder: Path) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "server.key", "-out", folder / "server.crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip

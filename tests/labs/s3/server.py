@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from ansible_collections.foresight.migration.tests.labs.loopback import free_port
 
 START_DEADLINE_S = 60.0
 #: What its clients must have in their environment; moto accepts any credentials.
@@ -57,9 +58,7 @@ class ObjectStore:
 @contextmanager
 def running() -> Iterator[ObjectStore]:
     """Give a running server."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT}

@@ -32,8 +32,6 @@ DAY_S = 86_400
 START = 1_770_000_000 // DAY_S * DAY_S
 KEYS = [SeriesKey("vm", f"vm-{number}", "cpu") for number in range(4)]
 
-pytestmark = pytest.mark.lab
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ObjectStore]:
