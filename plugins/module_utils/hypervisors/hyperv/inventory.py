@@ -13,11 +13,12 @@ from ...errors import ForesightError
 from ...estate.nouns import Host, Vm
 from ...estate.resources import Resources
 from ..protocol import Inventory
+from ..usage import Usage
 from .describe import cluster_noun, host_noun, node_state, rules_of, unread_host, vm_noun
 from .meter import Meter, used_by
 from .nodes import Nodes, host_id_of
 from .scripts.reads import CLUSTER, HOST, VMS
-from .usage import MIN_INTERVAL_S, Counters, Usage, as_resources, usage_between
+from .usage import MIN_INTERVAL_S, Counters, as_resources, usage_between
 
 Answer = Mapping[str, Any]
 

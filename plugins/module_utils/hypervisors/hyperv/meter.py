@@ -13,9 +13,10 @@ from ...errors import ForesightError
 from ...estate.resources import Resources
 from ...estate.series import Samples
 from ...libraries import library
+from ..usage import Usage
 from .nodes import Nodes
 from .scripts.reads import COUNTERS
-from .usage import MAX_INTERVAL_S, MIN_INTERVAL_S, Counters, Usage, as_resources, counters_of, usage_between
+from .usage import MAX_INTERVAL_S, MIN_INTERVAL_S, Counters, as_resources, counters_of, usage_between
 
 if TYPE_CHECKING:
     import numpy as np

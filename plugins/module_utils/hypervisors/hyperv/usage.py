@@ -19,6 +19,7 @@ from typing import Any
 from ...estate.rates import rate_between
 from ...estate.resources import FIELD_OF, Resources
 from ..protocol import HypervisorFault
+from ..usage import Usage, Use
 
 MIB = 2**20
 KIB_PER_MIB = 1024
@@ -34,9 +35,6 @@ _PROCESSOR = re.compile(r"(?s)(?P<vm>.*):Hv VP \d+")
 _NIC = re.compile(rf"(?s).*_(?P<vm>{_GUID})--{_GUID}")
 #: Characters that Windows replaces in the names of counters' instances, or that stand for a replaced one.
 _REPLACED = str.maketrans(dict.fromkeys("\\/()[]#*?_:", "-"))
-
-#: What was used, by metric name; a metric that could not be told is absent.
-Use = dict[str, float]
 
 
 def instance_name(text: str) -> str:
@@ -173,15 +171,6 @@ def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, uuid in pairs:
         owners[name].add(uuid)
     return {name: next(iter(uuids)) for name, uuids in owners.items() if len(uuids) == 1}
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Use of a host and its VMs between two readings, per metric: cores, MiB, Mbit/s, MiB/s, requests/s."""
-
-    ts: float
-    host: Use
-    vms: Mapping[str, Use]
 
 
 def usage_between(before: Counters | None, after: Counters) -> Usage:

@@ -26,6 +26,7 @@ from ..protocol import (
     Tuning,
     Whereabouts,
 )
+from ..usage import Usage
 from .connection import Connection
 from .dirtyrate import measure
 from .faults import is_code
@@ -38,7 +39,6 @@ from .samples import (
     MAX_INTERVAL_S,
     MIN_INTERVAL_S,
     Counters,
-    Usage,
     as_resources,
     as_samples,
     read_counters,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...estate.resources import FIELD_OF, Resources
 from ...estate.series import Samples
 from ...libraries import library
+from ..usage import Usage, Use
 from .marks import is_placeholder
 
 if TYPE_CHECKING:
@@ -129,19 +130,6 @@ def _total(stats: Mapping[str, Any], group: str, names: tuple[str, ...]) -> int 
     if count is None:
         return None
     return sum(int(stats.get(f"{group}.{index}.{name}", 0)) for index in range(count) for name in names)
-
-
-#: What was used, by metric name; a metric that could not be told is absent.
-Use = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Use of a host and its VMs between two readings, per metric: cores, MiB, Mbit/s, MiB/s, requests/s."""
-
-    ts: float
-    host: Use
-    vms: Mapping[str, Use]
 
 
 def usage_between(before: Counters | None, after: Counters) -> Usage:
