@@ -277,3 +277,14 @@ def module(playbook: Playbook, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         return result
 
     return run
+
+
+@pytest.fixture
+def estate(make_estate: Callable[..., Estate], module: Callable[..., dict[str, Any]]) -> Estate:
+    """A simulated estate that was collected and forecast."""
+    made = make_estate()
+    common = {"endpoints": [dict(made.endpoint)], "store": str(made.store)}
+    for name, arguments in (("vm_metrics_facts", {}), ("vm_forecast", {"horizon_hours": 6})):
+        answer = module(name, {**common, **arguments})
+        assert not answer.get("failed"), answer
+    return made

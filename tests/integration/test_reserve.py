@@ -18,17 +18,6 @@ Module = Callable[..., dict[str, Any]]
 SECRET_LEDGER = "postgresql+psycopg://controller:hunter2@127.0.0.1:1/ledger?connect_timeout=1&sslpassword=hunter3"
 
 
-@pytest.fixture
-def estate(make_estate: Callable[..., Estate], module: Module) -> Estate:
-    """An estate that was collected and forecast."""
-    made = make_estate()
-    common = {"endpoints": [dict(made.endpoint)], "store": str(made.store)}
-    for name, arguments in (("vm_metrics_facts", {}), ("vm_forecast", {"horizon_hours": 6})):
-        answer = module(name, {**common, **arguments})
-        assert not answer.get("failed"), answer
-    return made
-
-
 def test_reserving_is_foreseen_done_once_and_given_back_with_the_same_diff(estate: Estate, module: Module) -> None:
     common = {"endpoints": [dict(estate.endpoint)], "store": str(estate.store)}
     ask = {**common, "vm": "web01", "host": "kvm2", "owner": "tests"}

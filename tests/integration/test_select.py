@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
     from .conftest import Estate, Playbook
 
@@ -27,17 +25,6 @@ SHOWN = """
         hosts: [kvm4]
         explain: true
 """
-
-
-@pytest.fixture
-def estate(make_estate: Callable[..., Estate], module: Module) -> Estate:
-    """An estate that was collected and forecast."""
-    made = make_estate()
-    common = {"endpoints": [dict(made.endpoint)], "store": str(made.store)}
-    for name, arguments in (("vm_metrics_facts", {}), ("vm_forecast", {"horizon_hours": 6})):
-        answer = module(name, {**common, **arguments})
-        assert not answer.get("failed"), answer
-    return made
 
 
 def test_check_mode_decides_the_same_and_every_verdict_has_its_reasons(estate: Estate, module: Module) -> None:
