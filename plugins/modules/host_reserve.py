@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - foresight.migration.estate
   - foresight.migration.store
   - foresight.migration.ledger
+  - foresight.migration.capacity_limits
   - foresight.migration.progress
   - foresight.migration.attributes
 attributes:
@@ -94,22 +95,6 @@ options:
     type: float
     choices: [0.5, 0.9, 0.95, 0.99]
     default: 0.95
-  limits:
-    description: The share of a host's capacity that may be planned for, by resource.
-    type: dict
-    suboptions:
-      cpu:
-        description: For CPU; 0.9 if not set.
-        type: float
-      memory:
-        description: For memory; 0.95 if not set.
-        type: float
-      network:
-        description: For network; 0.9 if not set.
-        type: float
-      disk:
-        description: For disk; 0.9 if not set.
-        type: float
   soft_overcommit:
     description: How far soft reservations may pass the limit, as a factor on it.
     type: float
@@ -366,6 +351,7 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.foresight.migration.plugins.module_utils.ansible.arguments import (
+    CAPACITY_LIMITS,
     ENDPOINTS,
     LEDGER,
     PROGRESS,
@@ -389,10 +375,6 @@ OPTIONS = {
         "options": {name: {"type": "float"} for name in ("cpu_cores", "memory_mib", "network_mbit_s", "disk_mib_s")},
     },
     "level": {"type": "float", "choices": [0.5, 0.9, 0.95, 0.99], "default": 0.95},
-    "limits": {
-        "type": "dict",
-        "options": {name: {"type": "float"} for name in ("cpu", "memory", "network", "disk")},
-    },
     "soft_overcommit": {"type": "float", "default": 1.25},
     "window_start": {"type": "str"},
     "window_hours": {"type": "float"},
@@ -408,11 +390,11 @@ OPTIONS = {
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, PROGRESS, OPTIONS),
+        argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, PROGRESS, CAPACITY_LIMITS, OPTIONS),
         required_if=[("state", "present", ("vm", "host")), ("state", "absent", ("vm", "reservation_id"), True)],
         supports_check_mode=True,
     )
-    options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store", "ledger")}
+    options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store", "ledger", "limits")}
     options["limits"] = options["limits"] or {}
     run_task(module, lambda context: reserve(ReserveRequest(**options), context))
 

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - foresight.migration.estate
   - foresight.migration.store
   - foresight.migration.ledger
+  - foresight.migration.capacity_limits
   - foresight.migration.attributes
 attributes:
   check_mode:
@@ -66,22 +67,6 @@ options:
     type: float
     choices: [0.5, 0.9, 0.95, 0.99]
     default: 0.95
-  limits:
-    description: The share of a host's capacity that calendars count with, by resource.
-    type: dict
-    suboptions:
-      cpu:
-        description: For CPU; 0.9 if not set.
-        type: float
-      memory:
-        description: For memory; 0.95 if not set.
-        type: float
-      network:
-        description: For network; 0.9 if not set.
-        type: float
-      disk:
-        description: For disk; 0.9 if not set.
-        type: float
   snapshot_id:
     description: The snapshot of the estate that calendars work from.
     type: str
@@ -141,6 +126,7 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.foresight.migration.plugins.module_utils.ansible.arguments import (
+    CAPACITY_LIMITS,
     ENDPOINTS,
     LEDGER,
     STORE,
@@ -162,10 +148,6 @@ OPTIONS = {
     "calendar": {"type": "bool", "default": False},
     "audit": {"type": "bool", "default": False},
     "level": {"type": "float", "choices": [0.5, 0.9, 0.95, 0.99], "default": 0.95},
-    "limits": {
-        "type": "dict",
-        "options": {name: {"type": "float"} for name in ("cpu", "memory", "network", "disk")},
-    },
     "snapshot_id": {"type": "str", "default": "latest"},
     "forecast_id": {"type": "str", "default": "latest"},
 }
@@ -173,8 +155,10 @@ OPTIONS = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, OPTIONS), supports_check_mode=True)
-    options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store", "ledger")}
+    module = AnsibleModule(
+        argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, CAPACITY_LIMITS, OPTIONS), supports_check_mode=True
+    )
+    options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store", "ledger", "limits")}
     options["limits"] = options["limits"] or {}
     run_task(module, lambda context: reserve_info(ReserveInfoRequest(**options), context))
 

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - foresight.migration.estate
   - foresight.migration.store
   - foresight.migration.ledger
+  - foresight.migration.capacity_limits
   - foresight.migration.sla
   - foresight.migration.progress
   - foresight.migration.attributes
@@ -69,22 +70,6 @@ options:
       - A JMESPath expression that is put to each host; hosts for which it does not hold are rejected.
       - It sees the fields of a host in the snapshot, such as C(name), C(cluster), C(labels), C(facts) and C(capacity).
     type: str
-  limits:
-    description: The share of a host's capacity that its load may reach, by resource.
-    type: dict
-    suboptions:
-      cpu:
-        description: For CPU; 0.9 if not set.
-        type: float
-      memory:
-        description: For memory; 0.95 if not set.
-        type: float
-      network:
-        description: For network; 0.9 if not set.
-        type: float
-      disk:
-        description: For disk; 0.9 if not set.
-        type: float
   window_hours:
     description: How far ahead hosts are judged, at most 24 hours. As far as the forecast goes if not set.
     type: float
@@ -290,6 +275,7 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.foresight.migration.plugins.module_utils.ansible.arguments import (
+    CAPACITY_LIMITS,
     ENDPOINTS,
     LEDGER,
     PROGRESS,
@@ -311,10 +297,6 @@ OPTIONS = {
     "policy": {"type": "str", "choices": ["balanced", "pack", "spread", "threshold"], "default": "balanced"},
     "weights": {"type": "dict"},
     "filter": {"type": "str"},
-    "limits": {
-        "type": "dict",
-        "options": {name: {"type": "float"} for name in ("cpu", "memory", "network", "disk")},
-    },
     "window_hours": {"type": "float"},
     "min_gain": {"type": "float", "default": 5.0},
     "cooldown_minutes": {"type": "float", "default": 30.0},
@@ -329,9 +311,10 @@ OPTIONS = {
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, SLA, PROGRESS, OPTIONS), supports_check_mode=True
+        argument_spec=argument_spec(ENDPOINTS, STORE, LEDGER, SLA, PROGRESS, CAPACITY_LIMITS, OPTIONS),
+        supports_check_mode=True,
     )
-    options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store", "ledger", "sla")}
+    options = {name: module.params[name] for name in (*OPTIONS, "endpoints", "store", "ledger", "limits", "sla")}
     for name in ("weights", "limits", "sla"):
         options[name] = options[name] or {}
     run_task(module, lambda context: select_destination(SelectRequest(**options), context))

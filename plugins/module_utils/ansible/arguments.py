@@ -122,6 +122,13 @@ SLA: dict[str, Any] = {
     },
 }
 
+CAPACITY_LIMITS: dict[str, Any] = {
+    "limits": {
+        "type": "dict",
+        "options": {name: {"type": "float"} for name in ("cpu", "memory", "network", "disk")},
+    },
+}
+
 PROGRESS: dict[str, Any] = {
     "progress_path": {"type": "path"},
 }
