@@ -93,7 +93,7 @@ options:
         default: 300
       preset:
         description:
-          - For V(prometheus), the exporter whose metrics to take. The queries are listed in the collection's
+          - For V(prometheus), the exporter whose metrics to take. What each gives is told in the collection's
             C(docs/metrics.md).
         type: str
         choices: [libvirt_exporter, windows_exporter, vmware_exporter, node_exporter]
