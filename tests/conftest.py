@@ -27,9 +27,10 @@ def pytest_configure() -> None:
     """Let property tests take the time that the machine needs, and draw the same examples in every run."""
     if find_spec("hypothesis") is None:
         return  # where only the integration tests run
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+    slow = [HealthCheck.too_slow]  # says something about the machine, too
+    settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=slow)
     settings.load_profile("repeatable")
 
 
