@@ -18,7 +18,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.for
     forecast_vms,
 )
 from ansible_collections.foresight.migration.tests.labs.vcenter.crowded import CROWDED, VM, holds, host_of
-from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named
+from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done
 from pyVmomi import vim
 
 Module = Callable[..., dict[str, Any]]
@@ -175,7 +175,7 @@ def test_check_mode_knows_that_a_cluster_without_drs_enforces_nothing(prepared: 
     desk = prepared
     cluster = named(desk.vcenter.administrator(), vim.ClusterComputeResource, "DC0_C0")
     drs = vim.cluster.ConfigSpecEx(drsConfig=vim.cluster.DrsConfigInfo(enabled=False))
-    cluster.ReconfigureComputeResource_Task(drs, True)
+    task_done(cluster.ReconfigureComputeResource_Task(drs, True))
     foreseen, made = desk.carry_out("host_reserve", vm=VM, host="DC0_C0_H1", tier="hard", window_hours=0.5)
     assert foreseen["enforced_by"] == made["enforced_by"]
     assert set(made["enforced_by"].values()) == {"ledger"}

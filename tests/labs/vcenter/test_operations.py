@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.res
 from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve_request import ReserveRequest
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import open_ledger
 from ansible_collections.foresight.migration.tests.labs.vcenter.crowded import CROWDED, VM, holds, host_of
-from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done, wait_until
+from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done
 from pyVmomi import vim
 
 DESTINATION = "DC0_C0_H1"
@@ -62,10 +61,10 @@ class Desk:
         outcome = migrate_vm(MigrateRequest([self.vcenter.endpoint()], self.store, VM, **options), context or Context())
         return {"changed": outcome.changed, **outcome.result}
 
-    def refused(self, **options: Any) -> str:
+    def refused(self, context: Context | None = None, **options: Any) -> str:
         """Return all that a migration that must fail says about it."""
         with pytest.raises(ForesightError) as caught:
-            self.migrate(**options)
+            self.migrate(context, **options)
         return json.dumps(caught.value.as_dict())
 
 
@@ -108,19 +107,16 @@ def test_a_vcenter_that_dies_during_the_move_keeps_the_reservation_for_the_next_
     monkeypatch.setattr(orchestrator, "verify", partial(verification.verify, limit_s=3.0))
     reservation = desk.hold()
     desk.vcenter.relocations(ms=120_000)
-    killer = threading.Thread(target=kill_when_moving, args=(desk.vcenter,))
-    killer.start()
-    told = desk.refused(reservation_id=reservation)
-    killer.join()
+
+    def kill_when_followed(line: str, data: Mapping[str, Any]) -> None:
+        if "percent" in data:
+            desk.vcenter.kill()
+
+    told = desk.refused(Context(report=kill_when_followed), reservation_id=reservation)
     assert "migration_unsettled" in told
     assert "endpoint_unreachable" in told
     with open_ledger(f"sqlite:///{desk.store}/ledger.db", actor="test") as ledger:
         assert ledger.get(reservation).state == "active"
-
-
-def kill_when_moving(vcenter: VCenter) -> None:
-    wait_until(lambda: vcenter.requests().get("RelocateVM_Task"), "the start of the move")
-    vcenter.kill()
 
 
 HOSTILE = "{{ lookup('pipe', 'id') }} $(reboot) \"'; <!-- ../../ 名前"
