@@ -4,7 +4,8 @@
 
 Usage: forecast_competitors.py METHOD FOLDER STEPS_AHEAD; reads in.npz there, writes METHOD.npy and METHOD.json.
 All are fitted on hourly means (an hour's level is spread over its steps): five-minute seasonality of 288 is out of
-reach for them. Their intervals get the scatter of single steps around the hourly mean added.
+reach for them. Their intervals get the scatter of single steps around the hourly mean added. A fit that takes more
+than `FIT_CPU_S` is given up and counts as failed, so that a run ends in bounded time.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import NormalDist
 
@@ -22,8 +25,13 @@ import numpy as np
 import pandas as pd
 
 HOUR = 12
-#: What fitting raises on series that a method cannot take.
-FITTING_ERRORS = (ArithmeticError, ValueError, LookupError, RuntimeError)
+#: What fitting raises on series that a method cannot take, or does not come to an end with.
+FITTING_ERRORS = (ArithmeticError, ValueError, LookupError, RuntimeError, TimeoutError)
+#: The most CPU time that one fit may take, in seconds.
+FIT_CPU_S = 30.0
+#: AutoARIMA compares models by approximate likelihood, as R's `auto.arima` does unasked for more than 150 values or a
+#: season longer than 12; exact comparison takes ten times as long on these series.
+STATSFORECAST_OPTIONS = {"AutoARIMA": {"approximation": True}}
 warnings.filterwarnings("ignore")
 logging.getLogger("cmdstanpy").disabled = True
 
@@ -35,7 +43,7 @@ def statsforecast_model(name: str) -> Method:
     from statsforecast import models
 
     def run(hourly: np.ndarray, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-        model = getattr(models, name)(season_length=24)
+        model = getattr(models, name)(season_length=24, **STATSFORECAST_OPTIONS.get(name, {}))
         said = model.forecast(y=hourly, h=ahead, level=[80])
         return said["mean"], (said["hi-80"] - said["lo-80"]) / (2 * NormalDist().inv_cdf(0.9))
 
@@ -68,6 +76,25 @@ def method_called(name: str) -> Method:
     return own[name] if name in own else statsforecast_model(name)
 
 
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError inside the block once it has used that much CPU time, and each second from then on.
+
+    Once would not do: libraries catch what a single candidate model raises, and try the next.
+    """
+
+    def give_up(_number: int, _frame: object) -> None:
+        raise TimeoutError(f"not fitted within {seconds:g} s of CPU time")
+
+    before = signal.signal(signal.SIGPROF, give_up)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
+
+
 def spread_over_steps(method: Method, history: np.ndarray, steps: int, scores: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return quantiles (steps, levels) from one history, and whether the method failed on it.
 
@@ -78,7 +105,8 @@ def spread_over_steps(method: Method, history: np.ndarray, steps: int, scores: n
     hourly = blocks.mean(axis=1)
     hours = -(-steps // HOUR)
     try:
-        mean, sd = method(hourly, hours)
+        with cpu_limit(FIT_CPU_S):
+            mean, sd = method(hourly, hours)
         failed = not (np.isfinite(mean).all() and np.isfinite(np.nan_to_num(np.asarray(sd), posinf=np.inf)).all())
     except FITTING_ERRORS:
         failed = True

@@ -32,6 +32,13 @@ METHODS = ("AutoARIMA", "AutoETS", "AutoTheta", "SeasonalNaive", "Prophet", "SAR
 TRIVIAL: tuple[Model, ...] = (DayNaive(), LastDay(), SeasonalQuantile())
 #: Series per origin and groups per resource and origin: the slow methods take seconds for each.
 SERIES, GROUPS, GROUP = 20, 3, 20
+#: Of the others' processes: one thread, so that CPU time is work done and not threads that wait for each other.
+ENVIRONMENT = {
+    "PYTHONWARNINGS": "ignore",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
 HEAD = [
     "method",
     "relWQL",
@@ -163,7 +170,7 @@ def _trivial(chosen: Sequence[Subset], model: Model) -> list[str]:
 def _theirs(chosen: Sequence[Subset], name: str, python: str, folder: Path, count: int) -> list[str]:
     if not (folder / f"{name}.json").exists():
         command = [python, str(HERE / "forecast_competitors.py"), name, str(folder), str(DAY)]
-        subprocess.run(command, check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+        subprocess.run(command, check=True, env={**os.environ, **ENVIRONMENT})
     said = np.load(folder / f"{name}.npy")
     facts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     marks, first = Marks(), 0
