@@ -28,8 +28,8 @@ class WindowScenarios:
     """Scenarios that replay whole aligned windows of the joint past; implements `Scenarios`.
 
     Scenario ``s`` takes, for every step ahead, the value that all series had together at that time of day inside the
-    day(s) that begin at history step ``starts[s]``, times ``multipliers[s, metric]``: what was not foreseen about
-    such windows before (see `forecasting.joint`). Known events add ``additions[key]`` to every path.
+    day(s) that begin at history step ``starts[s]`` (see `window_index`), times ``multipliers[s, metric]``: what was
+    not foreseen about such windows before (see `forecasting.joint`). Known events add ``additions[key]`` to every path.
 
     Shapes: ``history`` (series, history steps) without NaN, in units of ``scale`` (series,), which is in the metrics'
     units; ``starts`` (scenarios,); ``multipliers`` (scenarios, len(``metrics``)); each of ``additions`` (history-
@@ -170,9 +170,10 @@ def window_index(starts: NDArray[np.int32], history_steps: int, steps_ahead: int
     """Return which history step each scenario replays at each step ahead, shape (scenarios, ``steps_ahead``).
 
     A window is the whole number of days from its start that covers ``steps_ahead``; inside it a step ahead takes
-    the value of its own time of day, so that days begun at any hour serve a forecast made at any hour.
+    the value of its own time of day, so that days begun at any hour serve a forecast made at any hour. A window that
+    reaches beyond the end of the history goes on at its beginning.
     """
     day = max(1, round(DAY_S / step_s))
     ahead = np.arange(steps_ahead)
     phase = (history_steps + ahead[None, :] - starts[:, None].astype(np.int64)) % day
-    return np.asarray(starts[:, None] + phase + day * (ahead // day)[None, :], np.int64)
+    return np.asarray((starts[:, None] + phase + day * (ahead // day)[None, :]) % history_steps, np.int64)

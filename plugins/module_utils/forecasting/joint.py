@@ -2,7 +2,9 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Coherent scenarios from the joint past, made honest at group level by a conformal spread per metric.
 
-Whole aligned windows of all series keep how VMs moved together. What the past windows did not foresee is measured on
+Whole aligned windows of all series keep how VMs moved together. They begin at every hour of the history, and those
+that reach beyond its end go on at its beginning: so every hour counts as often as any other, and the peak of last night
+no less than that of a night a week ago. What the past windows did not foresee is measured on
 the estate's own recent days: for random groups, the peak that came against the peaks of the windows before it.
 """
 
@@ -60,7 +62,7 @@ class Spread:
 def build_scenarios(history: History, horizon: int, seed: int, coarsen: int = 1) -> WindowScenarios:
     """Return scenarios of all series of ``history`` for ``horizon`` steps from its end, in the metrics' units."""
     metrics = tuple(sorted({key.metric for key in history.keys}))
-    starts = _starts(history.values.shape[1], horizon, history)
+    starts = _starts(history.values.shape[1], history)
     repeats = max(1, -(-MIN_SCENARIOS // len(starts)))
     starts = np.tile(starts, repeats).astype(np.int32)
     noise = _normal_scores(len(starts), seed)
@@ -143,10 +145,10 @@ def _peaks(
     Shapes (groups * days,) and (groups * days, scenarios); a day with fewer scenarios repeats some.
     """
     actual, before = [], []
-    count = len(_starts(sums.shape[1], horizon, history))
+    count = len(_starts(sums.shape[1], history))
     for back in range(1, days + 1):
         end = sums.shape[1] - back * history.day
-        starts = _starts(end, horizon, history)
+        starts = _starts(end, history)
         index = window_index(starts, end, horizon, history.step_s)
         peaks = np.stack([group[index].max(axis=1) for group in sums])
         actual.append(sums[:, end : end + horizon].max(axis=1))
@@ -154,14 +156,10 @@ def _peaks(
     return np.concatenate(actual).astype(np.float64), np.concatenate(before).astype(np.float64)
 
 
-def _starts(steps: int, horizon: int, history: History) -> NDArray[np.int32]:
-    span = -(-horizon // history.day) * history.day
-    last = max(0, steps - span)
-    return np.arange(last, -1, -_stride(history), dtype=np.int32)
-
-
-def _stride(history: History) -> int:
-    return max(1, STRIDE_S // history.step_s)
+def _starts(steps: int, history: History) -> NDArray[np.int32]:
+    """Return where windows begin in that many steps of history, the latest first."""
+    stride = max(1, STRIDE_S // history.step_s)
+    return np.arange(steps - stride, -1, -stride, dtype=np.int32)
 
 
 def _normal_scores(count: int, seed: int) -> NDArray[np.float32]:

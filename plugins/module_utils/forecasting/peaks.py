@@ -85,7 +85,6 @@ def _window_quantiles(task: Task, levels: Sequence[float]) -> NDArray[np.float64
     span = -(-ahead // per_day) * per_day
     starts = np.arange(max(0, blocks.shape[1] - span), -1, -1, dtype=np.int32)
     index = window_index(starts, blocks.shape[1], ahead, width * task.step_s)
-    index = np.minimum(index, blocks.shape[1] - 1)
     maxima = np.stack(
         [(series[index] + more).max(axis=1) for series, more in zip(blocks, _added(task, width), strict=True)]
     )

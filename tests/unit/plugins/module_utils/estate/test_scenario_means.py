@@ -25,8 +25,8 @@ def scenarios(seed: int, coarsen: int, steps: int) -> WindowScenarios:
         scale=rng.uniform(0.5, 2000.0, len(KEYS)),
         history_step_s=3600,
         steps=steps,
-        starts=np.array([0, 5, 30, 48], np.int32),
-        multipliers=rng.uniform(0.8, 1.2, (4, 2)).astype(np.float32),
+        starts=np.array([0, 5, 30, 48, 90], np.int32),
+        multipliers=rng.uniform(0.8, 1.2, (5, 2)).astype(np.float32),
         coarsen=coarsen,
         additions={KEYS[2]: rng.uniform(0, 5, steps).astype(np.float32)},
     )

@@ -94,6 +94,16 @@ def test_scenarios_keep_how_vms_moved_together() -> None:
     np.testing.assert_allclose(summed, singles.sum(axis=1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("hour", [0, 30, 95])
+def test_an_hour_of_the_history_is_in_as_many_scenarios_as_any_other(hour: int) -> None:
+    values = np.ones(4 * DAY)
+    steps = DAY // 24
+    values[hour * steps : (hour + 1) * steps] = 1_000.0
+    answer = forecast(series_set([values]), ForecastRequest(horizon_s=86_400))
+    peaks = answer.scenarios.totals([list(answer.keys)])[:, 0].max(axis=1)
+    assert np.mean(peaks > 100) == pytest.approx(24 / 96)
+
+
 @pytest.mark.parametrize(("level", "at_most", "at_least"), [(0.5, 0.68, 0.3), (0.9, 0.19, 0.02), (0.95, 0.11, 0.0)])
 def test_peaks_of_random_groups_are_exceeded_about_as_often_as_claimed(
     level: float, at_most: float, at_least: float
