@@ -69,7 +69,7 @@ def build_scenarios(history: History, horizon: int, seed: int, coarsen: int = 1)
     multipliers = np.ones((len(starts), len(metrics)), np.float32)
     for column, metric in enumerate(metrics):
         rows = np.array([row for row, key in enumerate(history.keys) if key.metric == metric])
-        spread = calibrate(history.rows(rows), horizon, seed)
+        spread = calibrate(history, rows, horizon, seed)
         multipliers[:, column] = np.exp(spread.shift + spread.sd * noise)
     return WindowScenarios(
         keys=history.keys,
@@ -99,20 +99,20 @@ def with_constants(scenarios: WindowScenarios, constants: Mapping[SeriesKey, flo
     )
 
 
-def calibrate(history: History, horizon: int, seed: int) -> Spread:
+def calibrate(history: History, rows: NDArray[np.int64], horizon: int, seed: int) -> Spread:
     """Return the spread of one metric's multipliers from how past windows foretold the peaks of random groups.
 
-    ``history`` holds that metric's series only. Without a day of joint past before a day of its own to be foretold,
-    the prior stands alone.
+    ``rows`` are that metric's series. Without a day of joint past before a day of its own to be foretold, the prior
+    stands alone.
     """
     rng = np.random.default_rng(seed)
-    count = len(history.keys)
-    known_days = -(-int(history.steps_measured.max()) // history.day) if count else 0
+    count = len(rows)
+    known_days = -(-int(history.steps_measured[rows].max()) // history.day) if count else 0
     days = min(BACKTEST_DAYS, known_days - 1)
     if days < 1:
         return Spread(PRIOR_SHIFT, PRIOR_SD, 0)
     size = max(1, min(GROUP_SIZE, count // 2))
-    groups = [rng.choice(count, size, replace=False) for _unused in range(GROUPS)]
+    groups = [rows[rng.choice(count, size, replace=False)] for _unused in range(GROUPS)]
     sums = np.stack([history.scale[group] @ history.values[group] for group in groups])
     actual, before = _peaks(sums, history, horizon, days)
     known = (actual > 0) & (before.min(axis=-1) > 0)
