@@ -36,6 +36,9 @@ DOWNTIME_WITHOUT_SLA_MS = 500.0
 LEAST_DOWNTIME_MS = 30.0
 #: A lower limit than the SLA's is begun with as long as it makes the move at most this much longer.
 WORTHWHILE_SHARE = 0.05
+#: A way that is sure to end does so also when the working set is so many standard errors larger than measured, which
+#: it is in one of forty measurements.
+SURE_ERRORS = 2
 #: Above this ratio of dirty rate to bandwidth, auto-converge is armed although plain pre-copy should do.
 ARM_THROTTLE_RATIO = 0.8
 
@@ -56,7 +59,8 @@ class Strategy:
 
     ``max_downtime_ms`` is the downtime limit to begin with, on which the prediction rests.
     ``post_copy`` counts on a switch after the first round; ``post_copy_armed`` only makes one possible.
-    ``sure``: it ends also when the VM is as busy as the measurement leaves open.
+    ``doubt`` is 0 when it ends also if the VM writes as fast as can be over a working set that is `SURE_ERRORS`
+    standard errors larger than measured, and one more for each standard error less that it bears.
     """
 
     name: str
@@ -68,7 +72,7 @@ class Strategy:
     compression: bool = False
     parallel_connections: int = 0
     violations: tuple[str, ...] = ()
-    sure: bool = True
+    doubt: int = 0
 
     @property
     def harm(self) -> int:
@@ -167,7 +171,7 @@ def _candidates(
     for name, over, compressed in transports:
         limit_ms, cost = _least_downtime(over, capabilities, auto_converge=False)
         plain = Strategy(name, cost, limit_ms, compression=compressed, parallel_connections=connections)
-        yield _judged(replace(plain, sure=predict_precopy(over.fastest).converges), sla)
+        yield _judged(replace(plain, doubt=_doubt(over)), sla)
         if capabilities.auto_converge and "auto_converge" in means:
             limit_ms, cost = _least_downtime(over, capabilities, auto_converge=True)
             slowed = replace(plain, prediction=cost, max_downtime_ms=limit_ms, auto_converge=True)
@@ -175,6 +179,12 @@ def _candidates(
         if capabilities.post_copy and "post_copy" in means and not compressed:
             late = predict_post_copy(over)
             yield _judged(replace(plain, name=f"{name}+post_copy", prediction=late, post_copy=True), sla)
+
+
+def _doubt(demand: MigrationDemand) -> int:
+    """Return `Strategy.doubt` of a pre-copy that does not slow the VM."""
+    ends = [predict_precopy(demand.fastest(float(errors))).converges for errors in range(SURE_ERRORS + 1)]
+    return ends.count(False)
 
 
 def _least_downtime(
@@ -214,11 +224,14 @@ def _hard(violations: tuple[str, ...], sla: Sla) -> bool:
     return any(limit not in sla.soft for limit in violations)
 
 
-def _preference(strategy: Strategy) -> tuple[int, bool, int, float, float, str]:
+def _preference(strategy: Strategy) -> tuple[int, bool, bool, int, int, float, float, str]:
+    """Return what to sort by: among ways that hurt no VM the surest one goes first, before those that do hurt one."""
     cost = strategy.prediction
     return (
         len(strategy.violations),
-        not strategy.sure,
+        strategy.doubt > 1,
+        strategy.harm > 1,
+        strategy.doubt,
         strategy.harm,
         cost.downtime_ms,
         cost.transferred_mib,

@@ -106,19 +106,22 @@ class MigrationDemand:
     @property
     def busiest(self) -> MigrationDemand:
         """The demand of the same VM when it writes as much more as the measurement's standard error leaves open."""
-        share = 1.0 + self.error_share
+        return self._busier(1.0)
+
+    def fastest(self, errors: float) -> MigrationDemand:
+        """Return the demand of the same VM when it writes more by so many standard errors, and as fast as can be.
+
+        That is over its whole working set in every round, however short. A sampled rate cannot exclude it once the
+        working set shows: the VM may have gone round many times in the shortest wait.
+        """
+        busier = self._busier(errors)
+        sampled = self.error_share > 0 and self.working_set_mib is not None
+        return replace(busier, dirty_mib_s=math.inf) if sampled else busier
+
+    def _busier(self, errors: float) -> MigrationDemand:
+        share = 1.0 + errors * self.error_share
         working_set_mib = None if self.working_set_mib is None else self.working_set_mib * share
         return replace(self, dirty_mib_s=self.dirty_mib_s * share, working_set_mib=working_set_mib, error_share=0.0)
-
-    @property
-    def fastest(self) -> MigrationDemand:
-        """Like `busiest`, of a VM that writes over its whole working set in every round, however short.
-
-        A sampled rate cannot exclude that once the working set shows in it: the shortest wait may be many times round.
-        """
-        busiest = self.busiest
-        sampled = self.error_share > 0 and self.working_set_mib is not None
-        return replace(busiest, dirty_mib_s=math.inf) if sampled else busiest
 
     @property
     def before_memory_s(self) -> float:

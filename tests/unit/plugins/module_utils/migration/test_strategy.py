@@ -175,5 +175,22 @@ def test_a_way_that_ends_however_fast_the_vm_writes_goes_before_one_that_may_not
     assert _name(choose_strategy(unsure, ABLE, Sla(), frozenset())) == "plain"
 
 
+def test_a_way_that_ends_by_its_measurement_alone_goes_after_one_that_leaves_it_room() -> None:
+    means = frozenset({"compression"})
+    fits_as_measured = MigrationDemand(80, 11, 22, working_set_mib=11.3, max_downtime_ms=640, error_share=0.17)
+    assert _name(choose_strategy(fits_as_measured, ABLE, Sla(), means)) == "plain+compression"
+    assert _name(choose_strategy(replace(fits_as_measured, error_share=0.05), ABLE, Sla(), means)) == "plain"
+    neither_is_sure = MigrationDemand(80, 18, 22, working_set_mib=18, max_downtime_ms=640, error_share=0.12)
+    assert _name(choose_strategy(neither_is_sure, ABLE, Sla(), means)) == "plain+compression"
+
+
+def test_a_way_that_hurts_no_vm_goes_before_a_throttle_when_it_very_likely_ends() -> None:
+    demand = MigrationDemand(80, 18, 22, working_set_mib=18, max_downtime_ms=640, error_share=0.12)
+    choice = choose_strategy(demand, ABLE, Sla())
+    assert {s.name: s.doubt for s in choice.considered}["plain+compression"] == 1
+    assert _name(choice) == "plain+compression"
+    assert _name(choose_strategy(replace(demand, error_share=0.3), ABLE, Sla())) != "plain+compression"
+
+
 def _name(choice: Choice) -> str | None:
     return choice.strategy.name if choice.strategy is not None else None

@@ -135,6 +135,13 @@ def test_the_busiest_vm_that_a_measurement_leaves_open_writes_more_by_its_error(
     assert (busiest.dirty_mib_s, busiest.working_set_mib) == (75, 90)
 
 
+def test_the_fastest_vm_that_a_sample_leaves_open_rewrites_its_larger_working_set_in_any_round() -> None:
+    demand = MigrationDemand(1000, 50, 100, working_set_mib=60, error_share=0.25)
+    assert (demand.fastest(2).dirty_mib_s, demand.fastest(2).working_set_mib) == (math.inf, 90)
+    exact = replace(demand, error_share=0.0)
+    assert (exact.fastest(2).dirty_mib_s, exact.fastest(2).working_set_mib) == (50, 60)
+
+
 @given(DEMANDS, st.floats(0, 1e6))
 def test_disks_copied_along_cost_their_bytes_and_the_time_for_them_and_no_downtime(
     demand: MigrationDemand, disk_mib: float
