@@ -38,9 +38,9 @@ OURS = ("auto", "global", "lstm", "seasonal_quantile", "last_day", "day_naive")
 EVERY = 30
 #: Groups are scored at every so many steps: 18 hours, so that all times of day occur.
 GROUPS_EVERY = 216
-#: Origins (steps) at which the rules of the past alone give the figures that the yardsticks were set by, among all that
-#: lie six hours apart: found by those rules' figures, without a look at ours.
-YARDSTICK_ORIGINS = (4_056, 6_864, 7_944)
+#: Origins (steps), among all six hours apart, at which the rules of the past alone give the figures from which the aims
+#: in docs/performance.md come: found by those rules' figures, without a look at ours.
+AIM_ORIGINS = (4_056, 6_864, 7_944)
 
 
 def score_models(cases: Sequence[Case]) -> list[list[str]]:
@@ -132,11 +132,11 @@ def spread_out(origins: Sequence[int], count: int) -> list[int]:
 
 
 def group_tables(every_vm: Traces, scored: Traces) -> list[str]:
-    """Return the tables of group peaks: on the VMs for scoring, and where the yardsticks were measured."""
+    """Return the tables of group peaks: on the VMs for scoring, and where the aims come from."""
     parts = group_part("VMs for scoring alone", scored, usable_origins(scored, GROUPS_EVERY))
     if len(every_vm.entities) > len(scored.entities):
         parts += group_part("All VMs", every_vm, usable_origins(every_vm, GROUPS_EVERY))
-        parts += group_part("All VMs, origins like the yardsticks'", every_vm, YARDSTICK_ORIGINS)
+        parts += group_part("All VMs, origins like the aims'", every_vm, AIM_ORIGINS)
     return parts
 
 

@@ -29,7 +29,7 @@ HISTORY_DAYS = 14
 TRIVIAL = 1e-4
 #: The share of the scored day that must have been measured: the trace has days without any record.
 MEASURED = 0.95
-#: The peak's level that yardsticks speak of.
+#: The peak's level that the aims in docs/performance.md speak of.
 PEAK_LEVEL = 0.95
 
 
