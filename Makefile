@@ -24,6 +24,8 @@ SOURCES := $(shell git ls-files -- LICENSE README.md bindep.txt changelogs docs 
 PIP = -m pip install --quiet --disable-pip-version-check
 IN_TREE = ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(BUILD)/lint
 PYTEST = $(TEST_VENV)/bin/python -m pytest
+#: For the tests that stand in each other's way nowhere; the labs have one machine to share.
+PARALLEL := --numprocesses 2
 
 .PHONY: help
 help: ## Show the targets.
@@ -52,7 +54,7 @@ lint: $(TEST_VENV)/.ready ## Check style, types, documentation, playbooks and th
 
 .PHONY: unit
 unit: $(TEST_VENV)/.ready ## Run the unit and property tests.
-	$(PYTEST) tests/unit
+	$(PYTEST) $(PARALLEL) tests/unit
 
 .PHONY: sanity
 sanity: $(TEST_VENV)/.ready ## Run ansible-test sanity.
@@ -61,7 +63,7 @@ sanity: $(TEST_VENV)/.ready ## Run ansible-test sanity.
 .PHONY: integration
 integration: $(TEST_VENV)/.ready $(TEST_VENV)/.collection ## Run modules, roles and playbooks on the simulated estate.
 	tools/ansible-test $(TEST_VENV) integration --local --color no
-	$(PYTEST) tests/integration
+	$(PYTEST) $(PARALLEL) tests/integration
 
 .PHONY: newest
 newest: ## Repeat sanity and integration with the newest ansible-core, where there is a Python for it.
@@ -75,7 +77,7 @@ endif
 newest-really: $(NEWEST_VENV)/.collection
 	tools/ansible-test $(NEWEST_VENV) sanity --local --color no
 	tools/ansible-test $(NEWEST_VENV) integration --local --color no
-	$(NEWEST_VENV)/bin/python -m pytest tests/integration/test_main_job.py
+	$(NEWEST_VENV)/bin/python -m pytest $(PARALLEL) tests/integration/test_main_job.py
 
 .PHONY: labs
 labs: $(TEST_VENV)/.ready $(TEST_VENV)/.collection ## Run the tests against real counterparts (hypervisors, databases, servers).
@@ -167,7 +169,7 @@ $(TEST_VENV)/.ready: requirements.txt meta/ee-requirements.txt tests/requirement
 
 $(NEWEST_VENV)/.ready: requirements.txt
 	@test -x $(NEWEST_VENV)/bin/python || tools/make-venv $(NEWEST_VENV) $(NEWER_PYTHON)
-	@$(NEWEST_VENV)/bin/python $(PIP) '$(CORE)' -r requirements.txt 'pytest>=8,<10' 'ansible-runner>=2.4,<3'
+	@$(NEWEST_VENV)/bin/python $(PIP) '$(CORE)' -r requirements.txt 'pytest>=8,<10' 'pytest-xdist>=3.6,<4' 'ansible-runner>=2.4,<3'
 	@touch $@
 
 $(IMPORTER_VENV)/.ready:
