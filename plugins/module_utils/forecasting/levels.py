@@ -46,12 +46,14 @@ def moments(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation of the distribution that is linear between its quantiles, flat beyond.
 
-    The mean is inside the span of the quantiles by construction. Shapes: those of ``quantiles`` without its last axis.
+    The mean is inside the span of the quantiles. Shapes: those of ``quantiles`` without its last axis.
     """
     mass = _masses(levels)
-    mean = quantiles @ mass
-    square = np.square(quantiles - mean[..., None]) @ mass
-    return np.asarray(mean, np.float32), np.asarray(np.sqrt(square), np.float32)
+    mean = np.clip(quantiles @ mass, quantiles[..., 0], quantiles[..., -1])  # rounding may lead out of a narrow span
+    span = quantiles[..., -1] - quantiles[..., 0]
+    away = quantiles - mean[..., None]
+    away /= np.where(span > 0, span, 1)[..., None]  # the square of 1e25 is more than single precision holds
+    return np.asarray(mean, np.float32), np.asarray(span * np.sqrt(np.square(away) @ mass), np.float32)
 
 
 def _masses(levels: Sequence[float]) -> NDArray[np.float32]:

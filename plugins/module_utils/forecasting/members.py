@@ -195,6 +195,8 @@ class Drift(Model):
         count = max(2, self.leads_per_day * task.horizon // task.day)
         leads = np.unique(np.linspace(1, task.horizon, count).astype(int))
         leads = leads[leads < values.shape[1] - hour]
+        if not len(leads):  # steps of half a day on a day or two: nothing is known of changes
+            return np.repeat(np.repeat(last[:, None, None], task.horizon, axis=1), len(task.levels), axis=2)
         at_leads = []
         for lead in leads:
             change = values[:, hour - 1 + lead :: every] - level[:, : level.shape[1] - lead : every]
