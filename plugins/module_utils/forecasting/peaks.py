@@ -53,6 +53,11 @@ def peak_log_quantiles(task: Task, levels: Sequence[float]) -> NDArray[np.float6
     return known + _beyond_the_known(task, levels)
 
 
+def is_nothing(logs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which quantiles of a log maximum stand for no demand at all."""
+    return np.asarray(logs <= np.log(2 * FLOOR))
+
+
 def _beyond_the_known(task: Task, levels: Sequence[float]) -> NDArray[np.float64]:
     """Return by how much the log of each peak quantile lies beyond a history too short to hold it, (series, levels).
 
@@ -114,7 +119,8 @@ def _added(task: Task, width: int) -> NDArray[np.float32]:
 def peak_errors(past: Sequence[Origin], levels: Sequence[float]) -> NDArray[np.float64]:
     """Return by how much past peaks passed what was said of them (logs), shape (series, origins, levels).
 
-    NaN where less than half of what came after an origin was measured.
+    NaN where less than half of what came after an origin was measured, and where nothing at all was said to come: how
+    many times nothing a first burst is tells nothing about the peaks of others.
     """
     columns = []
     for origin in past:
@@ -123,5 +129,6 @@ def peak_errors(past: Sequence[Origin], levels: Sequence[float]) -> NDArray[np.f
         peak = np.where(known, measured, -np.inf).max(axis=1)
         complete = origin.counted & (known.mean(axis=1) > 0.5)
         came = np.where(complete, np.log(np.maximum(peak, FLOOR)), np.nan)
-        columns.append(came[:, None] - peak_log_quantiles(origin.task, levels))
+        said = peak_log_quantiles(origin.task, levels)
+        columns.append(np.where(is_nothing(said), np.nan, came[:, None] - said))
     return np.stack(columns, axis=1) if columns else np.zeros((0, 0, len(levels)))
