@@ -90,7 +90,8 @@ class WindowScenarios:
     def mean_totals(self, groups: Sequence[Sequence[SeriesKey]]) -> NDArray[np.float32]:
         """Return the mean over the scenarios of each group's sum, shape (groups, steps).
 
-        The mean of a sum is the sum of the means. A step that joins several holds the largest of their means.
+        The mean of a sum is the sum of the means. A step that joins several holds the largest of their means. Where an
+        event takes more off than some of a series' paths hold, it is a little less: there paths stop at 0, not means.
         """
         means = self.mean_replays
         answer = np.zeros((len(groups), self.steps), np.float32)
@@ -100,7 +101,7 @@ class WindowScenarios:
         for place, group in enumerate(groups if self.additions else ()):
             for key in group:
                 if key in self.additions:
-                    answer[place] += self.additions[key]
+                    answer[place] += np.maximum(self.additions[key], -means[self._rows[key]])
         return self._maxima(answer)
 
     @cached_property
@@ -142,16 +143,24 @@ class WindowScenarios:
     def _paths(self, group: Sequence[SeriesKey], index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return one group's sums at the history's resolution, shape (scenarios, steps ahead)."""
         known = [key for key in group if key in self._rows]
+        lowered = {key for key in known if key in self.additions and self.additions[key].min() < 0}
+        paths = self._replayed([key for key in known if key not in lowered], index)
+        for key in known:
+            if key in lowered:  # no demand falls below nothing
+                paths += np.maximum(self._replayed([key], index) + self.additions[key], 0.0)
+            elif key in self.additions:
+                paths += self.additions[key]
+        return paths
+
+    def _replayed(self, keys: Sequence[SeriesKey], index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the sum of the series' replayed windows, events left out, shape (scenarios, steps ahead)."""
         paths = np.zeros((self.count, self.steps), np.float32)
         for column, metric in enumerate(self.metrics):
-            rows = [self._rows[key] for key in known if key.metric == metric]
+            rows = [self._rows[key] for key in keys if key.metric == metric]
             if rows:
                 replayed = self._summed(rows).take(index)
                 replayed *= self.multipliers[:, column, None]
                 paths += replayed
-        for key in known:
-            if key in self.additions:
-                paths += self.additions[key]
         return paths
 
     def _maxima(self, paths: NDArray[np.float32]) -> NDArray[np.float32]:

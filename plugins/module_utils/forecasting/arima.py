@@ -52,6 +52,7 @@ class Arima(Model):
     NAME = "arima"
     PER_SERIES = True
     USES_EVENTS = True
+    USES_COMPANIONS = True
 
     def quantiles(self, task: Task) -> NDArray[np.float32]:
         return np.concatenate([self._one(task.rows([row])) for row in range(len(task.values))])

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..estate.series import SeriesSet
+from ..estate.series import SeriesKey, SeriesSet
 from ..libraries import library
 from .history import History, prepare
 
@@ -17,25 +18,30 @@ else:
     np = library("numpy")
 
 
-def align(history: History, companions: SeriesSet | None) -> NDArray[np.float32] | None:
-    """Return each series' companions, scaled and gap-free, shape (series, companions, steps); None without any.
+class Companions:
+    """Series that may help to forecast those of the same ``entity_id``."""
 
-    Companions belong to the series of the same ``entity_id``. A series with fewer than others has zeros instead, which
-    teach nothing.
-    """
-    if companions is None or not companions.keys:
-        return None
-    prepared, _unusable = prepare(companions)
-    by_entity: dict[str, list[int]] = {}
-    for row, key in enumerate(prepared.keys):
-        by_entity.setdefault(key.entity_id, []).append(row)
-    most = max((len(by_entity.get(key.entity_id, ())) for key in history.keys), default=0)
-    if not most:
-        return None
-    steps = history.values.shape[1]
-    aligned = np.zeros((len(history.keys), most, steps), np.float32)
-    for row, key in enumerate(history.keys):
-        for place, companion in enumerate(by_entity.get(key.entity_id, ())):
-            found = prepared.values[companion][-steps:]
-            aligned[row, place, steps - len(found) :] = found
-    return aligned
+    def __init__(self, series: SeriesSet | None) -> None:
+        self._by_entity: dict[str, list[NDArray[np.float32]]] = {}
+        if series is not None and series.keys:
+            prepared, _unusable = prepare(series)
+            for key, values in zip(prepared.keys, prepared.values, strict=True):
+                self._by_entity.setdefault(key.entity_id, []).append(values)
+
+    def of(self, keys: Sequence[SeriesKey], history: History) -> NDArray[np.float32] | None:
+        """Return the companions of ``keys`` over the steps of ``history``, shape (series, companions, steps).
+
+        They are scaled and gap-free. A series with fewer than others has zeros instead, which teach nothing; None
+        when none of them has any.
+        """
+        found = [self._by_entity.get(key.entity_id, []) for key in keys]
+        most = max(map(len, found), default=0)
+        if not most:
+            return None
+        steps = history.values.shape[1]
+        aligned = np.zeros((len(keys), most, steps), np.float32)
+        for row, companions in enumerate(found):
+            for place, values in enumerate(companions):
+                known = values[-steps:]
+                aligned[row, place, steps - len(known) :] = known
+        return aligned

@@ -3,7 +3,8 @@
 """Scheduled events: what each adds to each series, learned from when it came before, or as declared.
 
 What events added to the past is taken out before models see it, and what they will add is put back on top of what
-the models say. So a backup of last Sunday does not raise Tuesday, and next Sunday has its backup.
+the models say. So a backup of last Sunday does not raise Tuesday, and next Sunday has its backup. Of events that fall
+on the same hours, each is credited only with what those before it leave over.
 """
 
 from __future__ import annotations
@@ -42,9 +43,16 @@ class Effects:
     notes: dict[int, list[str]] = field(default_factory=dict)
 
     def regressors(self, rows: slice) -> NDArray[np.float32]:
-        """Return when each event is on for each of the series, (series, events, steps + horizon), 0 or 1."""
+        """Return when each event that touches any of the series is on for each, (series, events, steps + horizon)."""
         mine = self.touched[:, rows].T
-        return np.asarray(mine[:, :, None] & self.under_way[None], np.float32)
+        known = mine.any(axis=0)
+        return np.asarray(mine[:, known, None] & self.under_way[None, known], np.float32)
+
+    def take_out_of(self, history: History) -> None:
+        """Take what the events added to the past out of the values of ``history``, in place."""
+        steps = history.values.shape[1]
+        for row in np.flatnonzero(self.touched.any(axis=0)):
+            np.maximum(history.values[row] - self.amounts[row, :steps], 0.0, out=history.values[row])
 
 
 def find_effects(history: History, horizon: int, events: Sequence[KnownEvent]) -> Effects | None:
@@ -63,11 +71,11 @@ def find_effects(history: History, horizon: int, events: Sequence[KnownEvent]) -
         touched=np.zeros((len(concerned), len(history.keys)), np.bool_),
         unknown=np.zeros((len(history.keys), horizon), np.bool_),
     )
-    busy: NDArray[np.bool_] = np.any(effects.under_way[:, :steps], axis=0)
-    for place, (event, touched) in enumerate(concerned):
+    for place, (_event, touched) in enumerate(concerned):
         effects.touched[place, touched] = True
+    for place, (event, touched) in enumerate(concerned):
         for row in touched:
-            _find_effect(history, int(row), event, effects, place, busy)
+            _find_effect(history, int(row), event, effects, place)
     return effects
 
 
@@ -81,13 +89,11 @@ def _under_way(event: KnownEvent, history: History, horizon: int) -> NDArray[np.
     return on
 
 
-def _find_effect(
-    history: History, row: int, event: KnownEvent, effects: Effects, place: int, busy: NDArray[np.bool_]
-) -> None:
+def _find_effect(history: History, row: int, event: KnownEvent, effects: Effects, place: int) -> None:
     steps = history.values.shape[1]
     on: NDArray[np.bool_] = effects.under_way[place]
     ahead = on[steps:]
-    learned = _learned(history, row, on[:steps], busy)
+    learned = _learned(history, row, effects, place)
     note = ""
     if learned is not None:
         amount = learned if abs(learned) >= NOTICEABLE else 0.0
@@ -108,19 +114,33 @@ def _find_effect(
         effects.notes.setdefault(row, []).append(note)
 
 
-def _learned(history: History, row: int, on: NDArray[np.bool_], busy: NDArray[np.bool_]) -> float | None:
-    """Return how much higher the series was during the event than at the same times of days without any event.
+def _learned(history: History, row: int, effects: Effects, place: int) -> float | None:
+    """Return how much higher the series was during the event than at the same times of days without any other event.
 
     It is the median over the event's measured steps. None when the event was never measured, or no day without one
-    tells what would have been.
+    tells what would have been. An event of every day is part of every day, those without other events included.
     """
     day = history.day
-    values, observed = history.values[row].reshape(-1, day), history.observed[row].reshape(-1, day)
-    during = on.reshape(-1, day) & observed
-    quiet = ~busy.reshape(-1, day) & observed
-    comparable = quiet.any(axis=0)
-    if not (during & comparable).any():
+    steps = history.values.shape[1]
+    values = (history.values[row] - effects.amounts[row, :steps]).reshape(-1, day)
+    observed = history.observed[row].reshape(-1, day)
+    by_event = effects.under_way[effects.touched[:, row], :steps].reshape(-1, *observed.shape)
+    on = effects.under_way[place, :steps].reshape(-1, day)
+    during = on & observed
+    times = np.flatnonzero(during.any(axis=0))
+    by_event, on, observed, during = by_event[:, :, times], on[:, times], observed[:, times], during[:, times]
+    daily = (by_event | ~observed).all(axis=1, keepdims=True)
+    quiet = observed & ~on & ~(by_event & ~daily).any(axis=0)
+    compared = during & quiet.any(axis=0)
+    if not compared.any():
         return None
-    usual = np.array([np.median(values[quiet[:, step], step]) if comparable[step] else np.nan for step in range(day)])
-    excess = (values - usual)[during & comparable]
-    return float(np.median(excess))
+    excess = values[:, times] - _medians(values[:, times], quiet)
+    return float(np.median(excess[compared]))
+
+
+def _medians(values: NDArray[np.float32], counted: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the median of each column's counted values; NaN for a column without any."""
+    ordered = np.sort(np.where(counted, values, np.nan), axis=0)  # NaN sorts last
+    count = counted.sum(axis=0)
+    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2])
+    return np.asarray(np.take_along_axis(ordered, np.minimum(middle, len(values) - 1), axis=0).mean(axis=0), np.float32)

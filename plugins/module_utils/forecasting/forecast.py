@@ -14,7 +14,7 @@ from ..libraries import library
 from . import calibration, registry
 from . import peaks as peak_model
 from .chunk import ChunkResult, ChunkWork
-from .companions import align
+from .companions import Companions
 from .drift import level_changes
 from .events import Effects, find_effects
 from .executor import Report, run_chunks
@@ -57,7 +57,7 @@ def forecast(series: SeriesSet, request: ForecastRequest, report: Report = _unhe
     history, abstained = prepare(_sorted(series))
     effects = find_effects(history, horizon, request.events)
     if effects is not None:
-        history = replace(history, values=np.maximum(history.values - effects.amounts[:, :-horizon], 0.0))
+        effects.take_out_of(history)
     works = _works(history, horizon, request, effects)
     running = run_chunks(works, request.workers, report, request.dask_scheduler)
     results, bands = _gathered(running, len(history.keys), horizon)
@@ -88,11 +88,13 @@ def _additions(history: History, horizon: int, effects: Effects) -> dict[SeriesK
 
 
 def _works(history: History, horizon: int, request: ForecastRequest, effects: Effects | None) -> list[ChunkWork]:
-    companions = align(history, request.companions)
+    companions = Companions(request.companions)
     works = []
     for first in range(0, len(history.keys), CHUNK_ROWS):
         rows = slice(first, first + CHUNK_ROWS)
         keys = history.keys[rows]
+        names = tuple(request.model_for(key.metric) for key in keys)
+        models = [registry.find_model(name) for name in set(names) - {registry.AUTO}]
         task = Task(
             values=history.values[rows],
             observed=history.observed[rows],
@@ -102,12 +104,11 @@ def _works(history: History, horizon: int, request: ForecastRequest, effects: Ef
             horizon=horizon,
             levels=LEVELS,
             added=None if effects is None else effects.amounts[rows],
-            regressors=None if effects is None else effects.regressors(rows),
-            companions=None if companions is None else companions[rows],
+            regressors=effects.regressors(rows) if effects and any(model.USES_EVENTS for model in models) else None,
+            companions=companions.of(keys, history) if any(model.USES_COMPANIONS for model in models) else None,
         )
-        models = tuple(request.model_for(key.metric) for key in keys)
         demoted = tuple(request.demoted.get(key, frozenset()) for key in keys)
-        works.append(ChunkWork(task, models, demoted, PEAK_LEVELS))
+        works.append(ChunkWork(task, names, demoted, PEAK_LEVELS))
     return works
 
 
@@ -191,8 +192,7 @@ def _peaks(history: History, results: Sequence[ChunkResult], widening: NDArray[n
     logs = np.concatenate([result.peaks for result in results])
     errors = np.concatenate([result.peak_errors for result in results])
     shift = calibration.peak_shifts(errors, metrics, PEAK_LEVELS)
-    peaks = np.exp(logs + shift)
-    peaks[peaks <= 2 * peak_model.FLOOR] = 0.0
+    peaks = np.where(peak_model.is_nothing(logs), 0.0, np.exp(logs + shift))
     middle = peaks[:, :1]
     widened = middle + (peaks - middle) * widening[:, None]
     return monotone(widened) * history.scale[:, None].astype(np.float32)

@@ -100,6 +100,8 @@ class Model(ABC):
     BACKTEST_DAYS: ClassVar[int] = 1
     #: Whether it sees events itself, as regressors on the values that were measured.
     USES_EVENTS: ClassVar[bool] = False
+    #: Whether it takes past covariates.
+    USES_COMPANIONS: ClassVar[bool] = False
     #: Whether one fit per series is slow enough that a failure must leave the other series alone.
     PER_SERIES: ClassVar[bool] = False
 

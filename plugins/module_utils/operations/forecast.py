@@ -39,7 +39,7 @@ ON_NO_HISTORY = ("abstain", "allocated")
 #: Power states in which a VM has demand.
 WITH_DEMAND = ("running", "paused")
 #: Part of the id: a change of what forecasts contain must not find older ones.
-FORMAT = "2"
+FORMAT = "3"
 #: Paths are stored at this resolution, holding maxima, to keep them within reach of one read.
 SCENARIO_STEP_S = 300
 #: Series from which local processes save time.

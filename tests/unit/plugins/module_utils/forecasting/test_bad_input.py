@@ -149,6 +149,20 @@ def test_a_grid_shorter_than_a_day_is_answered() -> None:
     assert answer.reports[0].history_steps == 5
 
 
+@pytest.mark.parametrize("days", [1, 2, 14])
+@pytest.mark.parametrize("step_s", [300, 900, 1_080, 3_600, 21_600, 43_200, 86_400])
+def test_steps_of_any_length_are_answered(step_s: int, days: int) -> None:
+    steps = days * 86_400 // step_s
+    values = np.random.default_rng(0).lognormal(0, 0.3, (3, steps))
+    keys = series_set(list(values)).keys
+    answer = forecast(SeriesSet(keys, 0.0, step_s, values), ForecastRequest())
+    if days == 1 and step_s == 86_400:
+        assert set(answer.abstained) == set(keys)  # a single value is no history
+    else:
+        assert answer.quantiles.shape == (3, 86_400 // step_s, len(LEVELS))
+        assert np.isfinite(answer.quantiles).all()
+
+
 def _width(answer: Forecast) -> float:
     return float((answer.quantiles[0, :, -1] - answer.quantiles[0, :, 0]).mean())
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import LEVELS, Forecast
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting import forecast as whole
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting.chunk import ChunkWork
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.forecast import forecast
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import ForecastRequest, KnownEvent
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.forecasting.series_sets import (
@@ -85,3 +87,55 @@ def test_an_event_of_every_day_is_part_of_the_pattern_and_not_added_twice() -> N
     answer = run(with_backups(every_day, 5.0), every_day, {}, "seasonal_quantile")
     assert answer.quantiles[0, :, MEDIAN].max() < 8.5
     assert any("daily pattern" in text for text in answer.reports[0].warnings)
+
+
+def run_all(values: np.ndarray, *events: KnownEvent) -> Forecast:
+    return forecast(series_set([values, NOISE]), ForecastRequest(events=events))
+
+
+def test_two_events_of_the_same_hours_are_not_both_credited_with_what_came() -> None:
+    both = [KnownEvent(name, frozenset({"vm-000"}), spans((3, 6))) for name in ("backup", "scan")]
+    answer = run_all(with_backups((3, 6), 5.0), *both)
+    assert answer.quantiles[0, AHEAD, MEDIAN].mean() == pytest.approx(7.0, abs=1.2)
+    paths = answer.scenarios.totals([[answer.keys[0]]])[:, 0]
+    assert np.median(paths[:, AHEAD]) == pytest.approx(7.0, abs=1.2)
+
+
+@pytest.mark.parametrize("vm", ["vm-000", "vm-001"])
+def test_a_weekly_event_is_learned_beside_a_daily_one_at_the_same_hours(vm: str) -> None:
+    daily = KnownEvent("daily", frozenset({vm}), spans(tuple(range(1, DAYS + 1))))
+    weekly = KnownEvent("weekly", frozenset({"vm-000"}), spans((3, 6)))
+    answer = run_all(with_backups((3, 6), 5.0), daily, weekly)
+    assert answer.quantiles[0, AHEAD, MEDIAN].mean() == pytest.approx(7.0, abs=1.2)
+    assert any("'weekly': +" in text and "learned" in text for text in answer.reports[0].warnings)
+
+
+def test_an_event_that_takes_demand_away_leaves_none_below_zero() -> None:
+    rng = np.random.default_rng(1)
+    values = 2 + rng.random(STEPS) * 2
+    for back in (3, 6):
+        values[STEPS - back * DAY + AHEAD.start : STEPS - back * DAY + AHEAD.stop] = 0.0
+    stop = KnownEvent("maintenance", frozenset({"vm-000"}), spans((3, 6)))
+    answer = run_all(values, stop)
+    paths = answer.scenarios.totals([[answer.keys[0]]])[:, 0]
+    assert paths.min() >= 0
+    assert np.median(paths[:, AHEAD]) < 1.0
+    together = answer.scenarios.totals([list(answer.keys)])[:, 0]
+    np.testing.assert_allclose(together, answer.scenarios.totals([[key] for key in answer.keys]).sum(axis=1), rtol=1e-5)
+    assert (answer.scenarios.mean_totals([[answer.keys[0]]]) >= 0).all()
+
+
+@pytest.mark.parametrize(("model", "needed"), [("auto", False), ("last_week", False), ("arima", True)])
+def test_only_models_that_look_at_events_themselves_are_handed_them(
+    model: str, needed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[ChunkWork] = []
+    run_chunks = whole.run_chunks
+
+    def noted(works: list[ChunkWork], *rest: object) -> object:
+        handed.extend(works)
+        return run_chunks(works, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(whole, "run_chunks", noted)
+    run(NOISE, (3,), {}, model)
+    assert [work.task.regressors is not None for work in handed] == [needed]
