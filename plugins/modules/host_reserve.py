@@ -96,16 +96,19 @@ options:
     choices: [0.5, 0.9, 0.95, 0.99]
     default: 0.95
   soft_overcommit:
-    description: How far soft reservations may pass the limit, as a factor on it.
+    description: How far soft reservations may pass the limit, as a factor on it. Above 0 and at most 100.
     type: float
     default: 1.25
   window_start:
     description:
       - When the reservation begins, in ISO 8601. Without an offset it is UTC.
-      - Now if not set; a reservation that is held already then keeps its window while at least half of it is left.
+      - Now if not set. A reservation that is held already then keeps its window while half of it is left, unless
+        O(window_hours) asks for another length.
     type: str
   window_hours:
-    description: How long the window is. To the end of the forecast if not set, but at most 24 hours.
+    description:
+      - How long the window is, at most 744 hours (31 days).
+      - To the end of the forecast if not set, but then at most 24 hours.
     type: float
   ttl_minutes:
     description:

@@ -99,7 +99,7 @@ options:
     description:
       - Files for a picture of the forecast, C(.html) (a page that needs nothing beside itself) or C(.png).
       - It shows hosts and VMs, at most 20 of each, with history, bands, the peak's range and scheduled events.
-      - Not written in check mode. Needs matplotlib.
+      - In check mode they are drawn and compared with the files there, and not written. Needs matplotlib.
     type: list
     elements: path
     default: []

@@ -306,7 +306,7 @@ options:
     default: 0.0
   retention_days:
     description:
-      - Samples older than this are removed from the store, in days.
+      - Samples older than this are removed from the store, in days. At least 1.
       - The store is kept in order by each collection, see the collection's C(docs/artefacts.md).
     type: float
     default: 35.0

@@ -63,7 +63,7 @@ options:
     description: The forecast that the reservation must cover. The default is the newest in O(store), if there is one.
     type: str
   forecast_level:
-    description: The level of that forecast which counts as the VM's need.
+    description: The level of that forecast which counts as the VM's need, between 0 and 1.
     type: float
     default: 0.95
   means:

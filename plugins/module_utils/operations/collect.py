@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +37,8 @@ EVERYTHING = "all"
 RUN, SKIP = "run", "skip"
 #: How long an object store believes in a collection that does not end.
 _LEASE_S = 1800.0
+#: Option, its least and its greatest value: some 11 years of history, a century of retention.
+RANGES = (("history_hours", 0.0, 1e5), ("keep_others_minutes", 0.0, 1e6), ("retention_days", 1.0, 36_500.0))
 
 
 class NothingAnswered(ForesightError):
@@ -75,6 +78,7 @@ def collect(request: CollectRequest, context: Context) -> Outcome:
     Endpoints and sources that fail are in the result with their error. Raises `NothingAnswered` when every endpoint
     does, `InvalidOption`, and what `Workspace.open` and its writes raise.
     """
+    _check_numbers(request)
     _check_names(request)
     events = None if request.events is None else read_events(request.events)
     workspace = Workspace.open(request.store, writable=not context.check_mode)
@@ -130,6 +134,16 @@ def gathered_subsets(gather: Sequence[str]) -> frozenset[str]:
     if EVERYTHING in unwanted:
         return frozenset(wanted) & frozenset(SUBSETS)
     return frozenset(SUBSETS if EVERYTHING in wanted or not wanted else wanted & set(SUBSETS)) - unwanted
+
+
+def _check_numbers(request: CollectRequest) -> None:
+    """Raise `InvalidOption` for times that cannot be meant; a retention of less than a day would forget it all."""
+    if not 0 < request.deadline_s < math.inf:
+        raise InvalidOption("deadline_s", f"{request.deadline_s!r} is not a number above 0")
+    for option, lowest, highest in RANGES:
+        value = getattr(request, option)
+        if not lowest <= value <= highest:
+            raise InvalidOption(option, f"{value!r} is not between {lowest:g} and {highest:g}")
 
 
 def _check_names(request: CollectRequest) -> None:

@@ -20,6 +20,7 @@ from ..migration.latency import parse_target
 from ..migration.move import Limits, Move, Terms
 from ..migration.orchestrator import Orchestrator, require_same_target, required
 from ..migration.strategy import DEFAULT_MEANS, MEANS
+from ..reservations.claims import MAX_TTL_S
 from ..reservations.ledger import Ledger, open_ledger
 from ..reservations.location import ledger_url
 from ..workspace.workspace import Workspace
@@ -30,6 +31,8 @@ from .migrate_windows import windows_from
 
 #: Who the ledger's audit trail names.
 ACTOR = "vm_migrate"
+#: Longest time for which the dirty rate is measured, in seconds; what it was an hour ago says nothing of now.
+MAX_DIRTY_RATE_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -209,8 +212,14 @@ def _terms(request: MigrateRequest, now_ts: float) -> Terms:
         raise InvalidOption("means", f"unknown means {unknown[0]!r}; known are {', '.join(MEANS)}")
     if request.bandwidth_mib_s is not None and not request.bandwidth_mib_s > 0:
         raise InvalidOption("bandwidth_mib_s", f"{request.bandwidth_mib_s!r} is not above 0")
-    if not request.lease_minutes > 0:
-        raise InvalidOption("lease_minutes", f"{request.lease_minutes!r} is not above 0")
+    if not 0 < request.lease_minutes <= MAX_TTL_S / 60.0:
+        raise InvalidOption(
+            "lease_minutes", f"{request.lease_minutes!r} is not above 0 and at most {MAX_TTL_S / 60.0:.0f}"
+        )
+    if not 0 < request.forecast_level < 1:
+        raise InvalidOption("forecast_level", f"{request.forecast_level!r} is not between 0 and 1")
+    if not 0 <= request.dirty_rate_s <= MAX_DIRTY_RATE_S:
+        raise InvalidOption("dirty_rate_s", f"{request.dirty_rate_s!r} is not between 0 and {MAX_DIRTY_RATE_S:g}")
     for name, limit in request.limits.items():
         if limit is not None and limit < 1:
             raise InvalidOption(f"limits.{name}", f"{limit!r} would never let a migration run")

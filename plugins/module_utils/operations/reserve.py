@@ -18,4 +18,5 @@ def reserve(request: ReserveRequest, context: Context) -> Outcome:
     """Bring about ``request.state``; see the function for each state. Raises `InvalidOption` for an unknown one."""
     if request.state not in _STATES:
         raise InvalidOption("state", f"{request.state!r} is not one of {', '.join(_STATES)}")
+    request.check()
     return _STATES[request.state](request, context)

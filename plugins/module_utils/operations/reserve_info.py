@@ -21,7 +21,7 @@ from ..workspace.workspace import Workspace
 from .context import Context, Outcome
 from .host_keys import host_key_of
 from .host_room import outlooks
-from .reserve_request import shown
+from .reserve_request import checked_window_s, shown
 
 #: Most reservations shown in one result, without and with their audit trails; a narrower question shows the rest.
 MOST_SHOWN = 100
@@ -92,11 +92,8 @@ def _window(request: ReserveInfoRequest, now_ts: float) -> tuple[float | None, f
     if request.window_start is None and request.window_hours is None:
         return None, None
     start_ts = now_ts if request.window_start is None else from_iso(request.window_start, "window_start")
-    if request.window_hours is None:
-        return start_ts, None
-    if not request.window_hours > 0:
-        raise InvalidOption("window_hours", "the window ends before it starts")
-    return start_ts, start_ts + request.window_hours * 3600.0
+    length_s = checked_window_s(request.window_hours)
+    return start_ts, None if length_s is None else start_ts + length_s
 
 
 def _entry(reservation: Reservation, ledger: Ledger, request: ReserveInfoRequest) -> dict[str, Any]:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import to_iso
+from ..errors import InvalidOption
 from ..estate.reservation import Reservation
+from ..reservations.claims import MAX_WINDOW_S
 from ..reservations.host_calendar import DEFAULT_SOFT_OVERCOMMIT
 from ..reservations.ledger import Ledger, open_ledger
 from ..reservations.location import ledger_url
@@ -21,6 +24,9 @@ DEFAULT_WINDOW_HOURS = 24.0
 
 #: How long ended reservations and their audit trails are kept, in days: a quarter, which most audits look back on.
 DEFAULT_RETENTION_DAYS = 90.0
+
+#: The most that soft reservations may pass the limit, as a factor on it: far beyond what can be called an effort.
+MAX_SOFT_OVERCOMMIT = 100.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,39 @@ class ReserveRequest:
 
     def actor(self) -> str:
         """Return who claims: ``owner``, or else the user and machine that this runs on."""
-        return self.owner or f"{getpass.getuser()}@{socket.gethostname()}"
+        return self.owner or f"{_user()}@{socket.gethostname()}"
+
+    def check(self) -> None:
+        """Raise `InvalidOption` for a number that nothing could be decided with."""
+        if not 0 < self.soft_overcommit <= MAX_SOFT_OVERCOMMIT:
+            raise InvalidOption(
+                "soft_overcommit", f"{self.soft_overcommit!r} is not above 0 and at most {MAX_SOFT_OVERCOMMIT:g}"
+            )
+        checked_window_s(self.window_hours)
 
     def open_ledger(self, *, writable: bool) -> Ledger:
         """Return the ledger, not connected yet."""
         return open_ledger(ledger_url(self.ledger, self.store), actor=self.actor(), writable=writable)
+
+
+def checked_window_s(hours: float | None) -> float | None:
+    """Return the length in seconds of the window that ``window_hours`` asks for, None where it is not given.
+
+    Raises `InvalidOption` for a length that no window can have.
+    """
+    if hours is None:
+        return None
+    if not 0 < hours <= MAX_WINDOW_S / 3600.0:
+        raise InvalidOption("window_hours", f"{hours!r} is not above 0 and at most {MAX_WINDOW_S / 3600.0:g}")
+    return hours * 3600.0
+
+
+def _user() -> str:
+    """Return the name of the user, or the number of one that has no name, as in containers of OpenShift."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"uid {os.getuid()}"
 
 
 def shown(reservation: Reservation | None) -> dict[str, Any]:

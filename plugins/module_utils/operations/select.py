@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -80,8 +81,7 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
 
     Raises `NoHostFits` when every host is rejected, and what reading the store, the ledger and the endpoints raises.
     """
-    if request.cooldown_minutes < 0:
-        raise InvalidOption("cooldown_minutes", f"{request.cooldown_minutes!r} is negative")
+    _check(request)
     chosen_policy = policy(request.policy, request.weights)
     sla, limits = sla_from(request.sla), checked_limits(request.limits)
     workspace = Workspace.open(request.store, writable=False)
@@ -123,6 +123,14 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
     result = result_of(question, selection)
     result.update({"snapshot_id": estate.snapshot_id, "forecast_id": forecast_id, "explanation": lines})
     return Outcome(changed=False, result=result, warnings=tuple(warnings))
+
+
+def _check(request: SelectRequest) -> None:
+    """Raise `InvalidOption` for a number that nothing could be decided with."""
+    if not 0 <= request.cooldown_minutes < math.inf:
+        raise InvalidOption("cooldown_minutes", f"{request.cooldown_minutes!r} is not a number of at least 0")
+    if not math.isfinite(request.min_gain):
+        raise InvalidOption("min_gain", f"{request.min_gain!r} is not a finite number")
 
 
 def _window_s(hours: float | None, scenarios: Scenarios) -> float:

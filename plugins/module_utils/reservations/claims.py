@@ -15,6 +15,8 @@ from .host_calendar import HostCalendar
 
 #: Longest window of one reservation, in seconds: 31 days, far beyond what a forecast can say.
 MAX_WINDOW_S = 31 * 24 * 3600.0
+#: Longest lease, in seconds: a year. What nobody renews for longer is held by nobody.
+MAX_TTL_S = 366 * 24 * 3600.0
 #: Default time to live of a lease, in seconds.
 DEFAULT_TTL_S = 2 * 3600.0
 #: Relative difference below which two amounts or times are the same.
@@ -56,8 +58,7 @@ class ClaimRequest:
             raise InvalidOption("window_start", "the window lies in the past")
         if self.end_ts - self.start_ts > MAX_WINDOW_S:
             raise InvalidOption("window_hours", f"a window of more than {MAX_WINDOW_S / 3600:.0f} hours")
-        if not self.ttl_s > 0:
-            raise InvalidOption("ttl_minutes", f"{self.ttl_s / 60:g} is not a positive number of minutes")
+        check_ttl(self.ttl_s)
         for option in ("vm_uuid", "host_key", "purpose", "owner"):
             if not getattr(self, option):
                 raise InvalidOption(option, "is empty")
@@ -79,6 +80,12 @@ class ClaimRequest:
             and reservation.start_ts <= max(self.start_ts, now_ts)
             and self.end_ts <= reservation.end_ts
         )
+
+
+def check_ttl(ttl_s: float) -> None:
+    """Raise `InvalidOption` for a lease that no reservation can have."""
+    if not 0 < ttl_s <= MAX_TTL_S:
+        raise InvalidOption("ttl_minutes", f"{ttl_s / 60:g} is not above 0 and at most {MAX_TTL_S / 60:.0f}")
 
 
 def _same(have: float, ask: float) -> bool:

@@ -11,11 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..clock import to_iso
-from ..errors import InvalidOption
 from ..estate.reservation import Reservation
 from ..libraries import library
 from . import rows
-from .claims import ClaimRequest, ClaimResult, Transition
+from .claims import ClaimRequest, ClaimResult, Transition, check_ttl
 from .database import Database
 from .decision import Decision, decide, difference, next_reservation
 from .host_calendar import HostCalendar, HostRoom, build_calendar, is_lapsed
@@ -133,8 +132,7 @@ class Ledger:
         Raises `ReservationUnknown`, `ReservationNotActive` (also when it has just lapsed: somebody else may
         already have its room), `ClockWentBack`.
         """
-        if not ttl_s > 0:
-            raise InvalidOption("ttl_minutes", f"{ttl_s / 60:g} is not a positive number of minutes")
+        check_ttl(ttl_s)
 
         def work(connection: sa.Connection, found: Reservation) -> Reservation:
             self._check_clock(connection, found.host_key, now_ts)

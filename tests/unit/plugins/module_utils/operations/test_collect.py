@@ -326,6 +326,31 @@ def test_two_collections_at_once_do_no_harm_and_can_be_kept_apart(store: str) ->
     assert cpu_of(store, NOW - 300, NOW + 300) == [1.0]
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("history_hours", -1.0),
+        ("history_hours", float("nan")),
+        ("retention_days", -1.0),
+        ("retention_days", 0.0),
+        ("retention_days", float("nan")),
+        ("deadline_s", 0.0),
+        ("deadline_s", float("nan")),
+        ("keep_others_minutes", -5.0),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_times_that_cannot_be_meant_are_refused_by_name_and_forget_nothing(
+    store: str, option: str, value: float, check_mode: bool
+) -> None:
+    SCRIPTS["lab"] = Script(vms=[vm("lab")], readings=usage())
+    run(store)
+    with pytest.raises(InvalidOption) as refusal:
+        run(store, check_mode=check_mode, **{option: value})
+    assert refusal.value.details["option"] == option
+    assert cpu_of(store, NOW - 300, NOW + 300) == [1.0]
+
+
 def test_subsets_say_what_is_gathered(store: str) -> None:
     script = SCRIPTS["lab"] = Script(vms=[vm("lab")], readings=usage(), past=[usage(ts=NOW - 600.0)])
     assert run(store, gather_subset=["min"]).result["summary"]["samples_written"] == 0

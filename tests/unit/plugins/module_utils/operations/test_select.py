@@ -181,6 +181,8 @@ def test_when_nothing_fits_the_error_names_every_reason(site: Site) -> None:
         ({"limits": {"cpu": 1.2}}, "invalid_option"),
         ({"limits": {"gpu": 0.5}}, "invalid_option"),
         ({"cooldown_minutes": -1}, "invalid_option"),
+        ({"cooldown_minutes": float("nan")}, "invalid_option"),
+        ({"min_gain": float("nan")}, "invalid_option"),
         ({"window_hours": 0}, "invalid_option"),
         ({"endpoints": []}, "invalid_option"),
         ({"filter": "name =="}, "invalid_option"),

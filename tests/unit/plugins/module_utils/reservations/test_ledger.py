@@ -54,6 +54,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         ("window_hours", {"end_ts": NOW + 24 * 32 * HOUR}),
         ("ttl_minutes", {"ttl_s": 0.0}),
         ("ttl_minutes", {"ttl_s": -5.0}),
+        ("ttl_minutes", {"ttl_s": float("nan")}),
+        ("ttl_minutes", {"ttl_s": float("inf")}),
         ("owner", {"owner": ""}),
         ("purpose", {"purpose": ""}),
     ],
