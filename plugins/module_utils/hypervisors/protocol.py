@@ -304,7 +304,10 @@ class Driver(ABC):
         """Ask the platform whether the VM at ``source`` could move to ``host_id`` here; changes nothing."""
 
     def foresee_hold(self, hold: Hold) -> Mapping[str, str]:
-        """Return per resource who would enforce the hold, ``hypervisor`` or ``ledger``; changes nothing."""
+        """Return per resource who would enforce the hold, ``hypervisor`` or ``ledger``; changes nothing.
+
+        Raises `HoldRefused` where the platform tells without being changed that it would not hold it.
+        """
         able = self.capabilities().enforces if hold.tier == "hard" else frozenset[str]()
         return {name: "hypervisor" if name in able else "ledger" for name in RESOURCES}
 

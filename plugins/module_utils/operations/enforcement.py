@@ -90,12 +90,17 @@ def enforce_claim(
     except HoldRefused as refusal:
         if request.tier == "soft":
             noted = ledger.record_enforcement(claim.reservation.reservation_id, LEDGER_ONLY, {}, now_ts)
-            return noted, (f"The hypervisor holds nothing for this soft reservation: {refusal.message}",)
+            return noted, (unheld(refusal),)
         raise _rolled_back(driver, ledger, claim, request, room, now_ts, refusal) from refusal
     except (ReservationNotActive, GenerationConflict):
         raise
     except ForesightError as error:
         raise _rolled_back(driver, ledger, claim, request, room, now_ts, error) from error
+
+
+def unheld(refusal: HoldRefused) -> str:
+    """Return the warning about a soft reservation that only the ledger keeps."""
+    return f"The hypervisor holds nothing for this soft reservation: {refusal.message}"
 
 
 def _rolled_back(

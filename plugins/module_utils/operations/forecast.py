@@ -92,7 +92,7 @@ def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
     result, warnings = result_of(answer, forecast_id, estate, vms, hosts, request.levels, bool(request.vms))
     result["track_record"] = track_record(history)
     add_records(result, track_records(history))
-    drawn = _draw(request, answer, series, question, estate, vms, hosts) if not context.check_mode else []
+    drawn = _draw(request, answer, series, question, estate, vms, hosts, check_mode=context.check_mode)
     result["reports"] = list(request.report_paths)
     diff = None if exists else {"before": {"forecast_id": None}, "after": {"forecast_id": forecast_id}}
     return Outcome(changed=not exists or any(drawn), result=result, diff=diff, warnings=warnings)
@@ -106,13 +106,15 @@ def _draw(
     estate: Estate,
     vms: Sequence[Vm],
     hosts: Sequence[Host],
+    *,
+    check_mode: bool,
 ) -> list[bool]:
-    """Write the reports; return for each whether its file is another than before."""
+    """Write the reports (not in check mode); return for each whether its file is another than before."""
     if not request.report_paths:
         return []
     shown = pictures(answer, series, estate, hosts, vms, question.events)
     title = f"Demand forecast from {to_iso(answer.origin_ts)}"
-    return [write_report(path, shown, title) for path in request.report_paths]
+    return [write_report(path, shown, title, check_mode=check_mode) for path in request.report_paths]
 
 
 def _check(request: ForecastVmsRequest) -> None:
@@ -126,6 +128,8 @@ def _check(request: ForecastVmsRequest) -> None:
     unknown = sorted(set(request.metrics) - set(RESOURCES))
     if unknown or not request.metrics:
         raise InvalidOption("metrics", f"unknown metric {unknown[:1]}; known are {', '.join(RESOURCES)}")
+    if request.seed < 0:
+        raise InvalidOption("seed", f"{request.seed!r} is negative")
     _check_model(request.model)
     if request.on_no_history not in ON_NO_HISTORY:
         raise InvalidOption("on_no_history", f"{request.on_no_history!r} is none of {', '.join(ON_NO_HISTORY)}")

@@ -68,10 +68,10 @@ def pictures(
     return [picture for picture in found if picture.panels]
 
 
-def write_report(path: str, shown: Sequence[Picture], title: str) -> bool:
+def write_report(path: str, shown: Sequence[Picture], title: str, *, check_mode: bool = False) -> bool:
     """Write an ``.html`` page or a ``.png`` image; return whether the file differs from what was there.
 
-    Raises `InvalidOption` for another suffix and `ReportNotWritable`.
+    In check mode nothing is written, only compared. Raises `InvalidOption` for another suffix and `ReportNotWritable`.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".html":
@@ -81,16 +81,18 @@ def write_report(path: str, shown: Sequence[Picture], title: str) -> bool:
     else:
         raise InvalidOption("report_paths", f"{path!r} ends neither in .html nor in .png")
     try:
-        return _replace(Path(path), content)
+        return _replace(Path(path), content, check_mode=check_mode)
     except OSError as exc:
         raise ReportNotWritable(
             f"The report {path} cannot be written: {exc.strerror}", advice="Give another report_paths."
         ) from exc
 
 
-def _replace(path: Path, content: bytes) -> bool:
+def _replace(path: Path, content: bytes, *, check_mode: bool) -> bool:
     if path.exists() and path.read_bytes() == content:
         return False
+    if check_mode:
+        return True
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     unfinished.write_bytes(content)
     os.replace(unfinished, path)

@@ -15,7 +15,7 @@ from ..estate.reservation import Reservation
 from ..estate.resources import FIELD_OF, Resources, checked_limits
 from ..estate.series import SeriesKey
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import Driver, Hold
+from ..hypervisors.protocol import Driver, Hold, HoldRefused
 from ..placement.loads import demand_keys
 from ..reservations.claims import ClaimRequest, ClaimResult
 from ..reservations.host_calendar import HostRoom
@@ -23,9 +23,9 @@ from ..reservations.ledger import Ledger
 from ..reservations.ledger_errors import ClaimRefused
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .enforcement import enforce_claim
+from .enforcement import LEDGER_ONLY, enforce_claim, unheld
 from .host_room import Outlook, check_covered, needed_amount, outlooks
-from .reserve_request import DEFAULT_WINDOW_HOURS, ReserveRequest, shown
+from .reserve_request import DEFAULT_WINDOW_HOURS, ReserveRequest, checked_window_s, shown
 
 #: The quantiles of a VM's peaks, by series and level, as `Forecasts.peaks` returns them.
 Peaks = Mapping[SeriesKey, Mapping[float, float]]
@@ -72,7 +72,7 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
         context.report(_progress_line(case), {"host": host.key, "vm": vm.key})
         claim = ledger.claim(case.claim, case.room, now_ts, dry_run=context.check_mode)
         if context.check_mode:
-            return _outcome(case, claim, _foreseen(driver, claim.reservation), ())
+            return _outcome(case, claim, *_foreseen(driver, claim.reservation, known.floors(request.level)))
         warnings = _clear_expired(driver, claim.expired)
         reservation, more = _enforced(driver, ledger, claim, case, known.floors(request.level), now_ts)
         return _outcome(case, claim, reservation, (*warnings, *more))
@@ -148,16 +148,18 @@ def _window(request: ReserveRequest, known: Outlook, current: Reservation | None
     """Return the window asked for: from now, and to the end of the forecast (or a day) where that is not said.
 
     Where no start is asked for, a reservation that already holds keeps its window while at least half of the length
-    is left, so that asking again shortly after changes nothing.
+    is left, so that asking again shortly after changes nothing. One of another length than is asked for does not.
     """
     start_ts = now_ts if request.window_start is None else from_iso(request.window_start, "window_start")
-    if request.window_hours is None:
+    length_s = checked_window_s(request.window_hours)
+    if length_s is None:
         end_ts = max(min(known.end_ts, start_ts + DEFAULT_WINDOW_HOURS * 3600.0), start_ts + known.outline.step_s)
     else:
-        end_ts = start_ts + request.window_hours * 3600.0
+        end_ts = start_ts + length_s
     if request.window_start is None and current is not None:
+        as_long = length_s is None or abs(current.end_ts - current.start_ts - length_s) < 1
         left_s = current.end_ts - now_ts
-        if (end_ts - start_ts) / 2 <= left_s <= end_ts - start_ts:
+        if as_long and (end_ts - start_ts) / 2 <= left_s <= end_ts - start_ts:
             return current.start_ts, current.end_ts
     return start_ts, end_ts
 
@@ -194,11 +196,22 @@ def _clear_expired(driver: Driver, expired: tuple[Reservation, ...]) -> tuple[st
     return tuple(warnings)
 
 
-def _foreseen(driver: Driver, reservation: Reservation) -> Reservation:
-    """Return the reservation with who would enforce it, as the platform is now."""
+def _foreseen(
+    driver: Driver, reservation: Reservation, floors: Mapping[str, Resources]
+) -> tuple[Reservation, tuple[str, ...]]:
+    """Return the reservation with who would enforce it, as the platform is now, and warnings.
+
+    Raises `HoldRefused` where the platform already tells that it would not hold a hard one.
+    """
     if reservation.enforced_by:
-        return reservation
-    return replace(reservation, enforced_by=driver.foresee_hold(Hold.of(reservation)))
+        return reservation, ()
+    try:
+        foreseen = driver.foresee_hold(Hold.of(reservation, floors))
+    except HoldRefused as refusal:
+        if reservation.tier != "soft":
+            raise
+        return replace(reservation, enforced_by=LEDGER_ONLY), (unheld(refusal),)
+    return replace(reservation, enforced_by=foreseen), ()
 
 
 def _progress_line(case: _Case) -> str:
@@ -221,6 +234,11 @@ def _already_there(vm: Vm, host: Host) -> Outcome:
     )
 
 
+def _swept(claim: ClaimResult, state: str) -> dict[str, Any]:
+    """Return the diff's part on the lapsed reservations that the claim swept away; empty without any."""
+    return {"expired": {each.reservation_id: state for each in claim.expired}} if claim.expired else {}
+
+
 def _outcome(case: _Case, claim: ClaimResult, reservation: Reservation, warnings: tuple[str, ...]) -> Outcome:
     before, after = shown(claim.previous if claim.changed else claim.reservation), shown(reservation)
     result: dict[str, Any] = {
@@ -241,8 +259,8 @@ def _outcome(case: _Case, claim: ClaimResult, reservation: Reservation, warnings
         for name in claim.verdict.unchecked
     )
     return Outcome(
-        changed=before != after,
+        changed=before != after or bool(claim.expired),
         result=result,
-        diff={"before": before, "after": after},
+        diff={"before": {**before, **_swept(claim, "lapsed")}, "after": {**after, **_swept(claim, "expired")}},
         warnings=(*case.warnings, *unchecked, *warnings),
     )

@@ -92,6 +92,7 @@ def next_reservation(decision: Decision, request: ClaimRequest, now_ts: float, n
         start_ts=request.start_ts,
         end_ts=request.end_ts,
         lease_expires_ts=longest,
+        enforced_by={},  # what is held is still the old amount, until somebody notes that the new one is
     )
 
 

@@ -284,6 +284,13 @@ class SimulatedDriver(Driver):
 
     # holds
 
+    def foresee_hold(self, hold: Hold) -> Mapping[str, str]:
+        """Return who would enforce the hold; raises `HoldRefused` where it would be refused."""
+        with self._answering("foresee_hold") as (world, moment):
+            self._host_number(world, hold.host_id)
+            holds.admit(world, moment, hold)
+            return holds.enforcement(world, hold.tier)
+
     def place_hold(self, hold: Hold) -> Hold:
         """Hold capacity: of the hard tier all four resources are enforced, of the soft tier none."""
         with self._answering("place_hold") as (world, moment):

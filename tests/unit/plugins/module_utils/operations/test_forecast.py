@@ -156,6 +156,16 @@ def test_a_forecast_that_has_come_due_is_scored_once_and_shown(store: str) -> No
     assert len(workspace.scores.ids()) == 1
 
 
+def test_check_mode_tells_that_a_report_is_missing_though_the_forecast_is_there(store: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    asked = replace(request(store), report_paths=[str(page)])
+    forecast_vms(request(store), Context())
+    assert forecast_vms(asked, Context(check_mode=True)).changed
+    assert not page.exists()
+    assert forecast_vms(asked, Context()).changed
+    assert not forecast_vms(asked, Context(check_mode=True)).changed
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -169,6 +179,7 @@ def test_a_forecast_that_has_come_due_is_scored_once_and_shown(store: str) -> No
         ("model", {"ram": "auto"}),
         ("model", ["auto"]),
         ("levels", [0.999]),
+        ("seed", -1),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_by_name(store: str, option: str, value: object) -> None:

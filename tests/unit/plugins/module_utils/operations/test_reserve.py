@@ -108,6 +108,36 @@ def test_check_mode_foresees_every_answer_and_writes_nothing(site: Site) -> None
     assert site.holds().keys() == {done.result["reservation_id"]}
 
 
+def test_check_mode_tells_that_the_hypervisor_would_refuse(site: Site) -> None:
+    site.run(amount={"cpu_cores": 1})
+    fault = site.estate.driver().inject({"kind": "hold_refused", "host": "host-c"})
+    assert site.fails(check_mode=True, vm="db01").code == site.fails(vm="db01").code == "hold_refused"
+    assert site.fails(check_mode=True, amount={"cpu_cores": 2}).code == "hold_refused"
+    soft = site.run(check_mode=True, vm="db01", tier="soft")
+    assert soft.result["enforced_by"] == site.run(vm="db01", tier="soft").result["enforced_by"]
+    assert any("holds nothing" in warning for warning in soft.warnings)
+    site.estate.driver().clear_fault(fault)
+    assert site.run(check_mode=True, amount={"cpu_cores": 2}).result["action"] == "updated"
+
+
+def test_another_length_of_the_window_is_a_change(site: Site) -> None:
+    first = site.run(window_hours=6).result["reservation"]
+    site.pass_time(600)
+    assert not site.run(window_hours=6).changed
+    longer = site.run(window_hours=8)
+    assert (longer.changed, longer.result["action"]) == (True, "updated")
+    assert longer.result["reservation"]["window_end"] > first["window_end"]
+    assert site.run(window_hours=4).result["action"] == "updated"
+
+
+def test_a_user_without_a_name_can_reserve(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000710000")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert site.run(owner=None).result["reservation"]["owner"].startswith("uid ")
+
+
 def test_check_mode_shows_the_reservation_that_then_comes_true(site: Site) -> None:
     foreseen = site.run(check_mode=True).result["reservation"]
     real = site.run().result["reservation"]
@@ -176,6 +206,11 @@ def test_a_vm_that_is_there_already_needs_no_reservation(site: Site) -> None:
         ("invalid_option", {"amount": {"cpu_cores": "many"}}),
         ("invalid_option", {"window_hours": -1.0}),
         ("invalid_option", {"window_hours": 0.0}),
+        ("invalid_option", {"window_hours": float("nan")}),
+        ("invalid_option", {"window_hours": 1e300}),
+        ("invalid_option", {"soft_overcommit": float("nan"), "tier": "soft"}),
+        ("invalid_option", {"soft_overcommit": 0.0, "tier": "soft"}),
+        ("invalid_option", {"ttl_minutes": 1e300}),
         ("invalid_option", {"window_start": "2020-01-01T00:00:00Z", "window_hours": 1.0}),
         ("invalid_option", {"window_start": "tonight"}),
         ("invalid_option", {"ttl_minutes": 0.0}),
@@ -217,6 +252,19 @@ def test_an_expired_claim_found_on_the_way_loses_its_hold_too(site: Site) -> Non
     outcome = site.run(vm="db01")
     assert outcome.result["expired"] == [lapsed]
     assert site.holds().keys() == {outcome.result["reservation_id"]}
+
+
+def test_sweeping_an_expired_claim_away_counts_as_a_change_also_where_nothing_else_does(site: Site) -> None:
+    kept = site.run(vm="db01").result["reservation_id"]
+    lapsed = site.run(ttl_minutes=1.0).result["reservation_id"]
+    site.pass_time(120)
+    foreseen, done = site.run(vm="db01", check_mode=True), site.run(vm="db01")
+    assert site.holds().keys() == {kept}
+    for outcome in (foreseen, done):
+        assert (outcome.changed, outcome.result["action"]) == (True, "unchanged")
+        assert (outcome.diff or {})["before"]["expired"] == {lapsed: "lapsed"}
+        assert (outcome.diff or {})["after"]["expired"] == {lapsed: "expired"}
+    assert not site.run(vm="db01").changed
 
 
 # ---- absent
@@ -263,7 +311,12 @@ def test_info_of_a_ledger_that_is_not_there_is_empty_and_creates_nothing(site: S
 
 @pytest.mark.parametrize(
     ("code", "options"),
-    [("host_unknown", {"hosts": ["host-z"]}), ("invalid_option", {"states": ["held"]})],
+    [
+        ("host_unknown", {"hosts": ["host-z"]}),
+        ("invalid_option", {"states": ["held"]}),
+        ("invalid_option", {"window_hours": float("nan"), "hosts": ["host-c"], "calendar": True}),
+        ("invalid_option", {"window_hours": 1e9, "hosts": ["host-c"], "calendar": True}),
+    ],
 )
 def test_info_refuses_what_it_does_not_know(site: Site, code: str, options: dict[str, Any]) -> None:
     with pytest.raises(ForesightError) as refusal:

@@ -33,6 +33,21 @@ def test_the_claim_of_a_dead_maker_is_finished_by_asking_again(site: Site, monke
     assert site.holds().keys() == {again.result["reservation_id"]}
 
 
+def test_a_change_that_died_before_it_was_held_is_finished_by_asking_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = site.run(amount={"cpu_cores": 2}).result["reservation_id"]
+    with monkeypatch.context() as dying:
+        dying.setattr(SimulatedDriver, "place_hold", _dies)
+        with pytest.raises(Killed):
+            site.run(amount={"cpu_cores": 3})
+    (left,) = site.active()
+    assert (left["amount"]["cpu_cores"], left["enforced_by"]) == (3.0, {}), "the hypervisor holds the old amount"
+    assert site.run(amount={"cpu_cores": 3}).changed
+    assert site.holds()[held].amount.cpu_cores == 3.0
+    assert set(site.active()[0]["enforced_by"].values()) == {"hypervisor"}
+
+
 def test_a_claim_that_was_never_enforced_is_taken_back_when_it_cannot_be(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
