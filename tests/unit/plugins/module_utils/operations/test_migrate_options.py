@@ -34,7 +34,7 @@ def test_a_value_that_cannot_be_is_refused_by_the_options_name(
     simulated_estate: SimulatedEstate, tmp_path: Path, option: str, value: object
 ) -> None:
     endpoints, store = [simulated_estate.endpoint()], str(tmp_path / "store")
-    request = replace(MigrateRequest(endpoints, store, "web01"), **{option: value})  # type: ignore[arg-type]
+    request = replace(MigrateRequest(endpoints, store, "web01"), **{option: value})
     with pytest.raises(InvalidOption) as refusal:
         migrate_vm(request, Context())
     assert refusal.value.details["option"] == option
