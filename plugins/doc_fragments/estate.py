@@ -19,7 +19,9 @@ options:
     default: []
     suboptions:
       name:
-        description: Your name for this endpoint, unique in the list and stable over time, as stored data refers to it.
+        description:
+          - Your name for this endpoint, unique in the list and stable over time, as stored data refers to it.
+          - It holds no slash.
         type: str
         required: true
       type:

@@ -32,6 +32,8 @@ class Fleet:
             raise InvalidOption("endpoints", "at least one is needed to ask a hypervisor")
         for endpoint in endpoints:
             name = endpoint["name"]
+            if not name or "/" in name:  # it parts the endpoint from the host in every host's key
+                raise InvalidOption("endpoints.name", f"{name!r} is empty or holds a slash")
             if name in self._drivers:
                 raise InvalidOption("endpoints.name", f"two endpoints are called {name!r}")
             self._drivers[name] = driver_class(endpoint["type"])(name, endpoint)

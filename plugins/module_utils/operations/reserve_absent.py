@@ -6,31 +6,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import InvalidOption
+from ..errors import ForesightError, InvalidOption
 from ..estate.reservation import Reservation
 from ..estate.snapshot import AmbiguousVm
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import Driver, Hold
+from ..hypervisors.protocol import Driver, Hold, Job
 from ..reservations.ledger import Ledger
 from ..reservations.ledger_errors import ReservationUnknown
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .enforcement import endpoint_of
+from .enforcement import endpoint_of, host_id_of
 from .host_keys import host_key_of
 from .reserve_request import ReserveRequest, brief, shown
+
+
+class ReservationInUse(ForesightError):
+    """The VM is on its way into what is reserved for it."""
+
+    code = "reservation_in_use"
 
 
 def release_capacity(request: ReserveRequest, context: Context) -> Outcome:
     """Release the reservation of ``reservation_id``, or the active ones of ``vm`` (on ``host``); none is fine.
 
     The hypervisor's hold goes first: until then the room is really taken, and the ledger must say so.
-    Raises `AmbiguousVm` when the name fits reservations of several VMs, and what the ledger and the drivers raise.
+    Raises `AmbiguousVm` when the name fits reservations of several VMs, `ReservationInUse` while the VM is being moved
+    into one, and what the ledger and the drivers raise.
     """
     if not request.reservation_id and not request.vm:
         raise InvalidOption("reservation_id", "or vm is needed for state=absent")
     with Fleet(request.endpoints) as fleet, request.open_ledger(writable=not context.check_mode) as ledger:
         now_ts = fleet.clock.now()
         found = _asked_for(request, ledger)
+        for reservation in found:
+            _check_unused(reservation, fleet)
         stray = [] if found else _stray_holds(request, fleet)
         before = {reservation.reservation_id: shown(reservation) for reservation in found}
         after = dict(before)
@@ -60,10 +69,13 @@ def _asked_for(request: ReserveRequest, ledger: Ledger) -> tuple[Reservation, ..
             return ()
         return (found,) if found.state == "active" else ()
     active = ledger.find(vms=[request.vm or ""], states=["active"])
-    if request.vm_endpoint:
-        active = tuple(each for each in active if endpoint_of(each) == request.vm_endpoint)
+    workspace = Workspace.open(request.store, writable=False)
+    if request.vm_endpoint and active:
+        # A reservation does not say where its VM is, only where it will be.
+        uuid = workspace.snapshots.latest().find_vm(request.vm or "", request.vm_endpoint).uuid
+        active = tuple(each for each in active if each.vm_uuid == uuid)
     if request.host:
-        key = host_key_of(request.host, ledger, Workspace.open(request.store, writable=False))
+        key = host_key_of(request.host, ledger, workspace)
         active = tuple(each for each in active if each.host_key == key)
     if len({each.vm_uuid for each in active}) > 1:
         raise AmbiguousVm(
@@ -72,6 +84,23 @@ def _asked_for(request: ReserveRequest, ledger: Ledger) -> tuple[Reservation, ..
             details={"candidates": [brief(each) for each in active]},
         )
     return tuple(each for each in active if each.purpose == request.purpose)
+
+
+def _check_unused(reservation: Reservation, fleet: Fleet) -> None:
+    """Raise `ReservationInUse` when an endpoint says that the VM is on its way to the reserved host.
+
+    An endpoint that does not answer keeps nothing reserved: the lease ends it at the latest.
+    """
+    answers = fleet.ask(lambda driver: driver.find_migration(reservation.vm_uuid))
+    jobs = [job for job in answers.values() if isinstance(job, Job)]
+    # Where nobody can tell where a move goes to, it may be here.
+    if any((job.destination_host_id or host_id_of(reservation)) == host_id_of(reservation) for job in jobs):
+        raise ReservationInUse(
+            f"VM {reservation.vm_name or reservation.vm_uuid} is being moved to {reservation.host_key}, "
+            f"which reservation {reservation.reservation_id} protects",
+            advice="Let the move end, or abort it; vm_migrate settles the reservation either way.",
+            details={"reservation": brief(reservation)},
+        )
 
 
 def _stray_holds(request: ReserveRequest, fleet: Fleet) -> list[tuple[Driver, Hold]]:

@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold, MoveOrder, Tuning
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.simulated.driver import SimulatedDriver
+from ansible_collections.foresight.migration.plugins.module_utils.operations.collect import CollectRequest, collect
+from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context, Outcome
+from ansible_collections.foresight.migration.plugins.module_utils.operations.forecast import (
+    ForecastVmsRequest,
+    forecast_vms,
+)
+from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve import reserve
+from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve_request import ReserveRequest
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.operations.reserve_site import HOST, Site
 from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
 from ansible_collections.foresight.migration.tests.unit.stores import take_stock
@@ -279,6 +287,40 @@ def test_giving_back_removes_hold_and_claim_and_nothing_to_give_back_is_fine(sit
     assert (site.active(), site.holds()) == ([], {})
     for again in ({"vm": "web01"}, {"reservation_id": held}, {"reservation_id": "r-never"}, {"vm": "nobody"}):
         assert not site.run(state="absent", **again).changed
+
+
+def test_what_a_vm_is_on_its_way_into_is_not_given_back(site: Site) -> None:
+    held = site.run().result["reservation_id"]
+    driver, uuid = site.estate.driver(), site.estate.vm_uuid("web01")
+    job = driver.start_migration(MoveOrder(uuid, "host-c", held, tuning=Tuning(bandwidth_mib_s=1)), driver)
+    for options in ({"vm": "web01"}, {"reservation_id": held}, {"vm": "web01", "check_mode": True}):
+        assert site.fails(state="absent", **options).code == "reservation_in_use"
+    assert (len(site.active()), site.holds().keys()) == (1, {held})
+    driver.abort(job)
+    assert site.run(state="absent", vm="web01").changed
+    assert site.holds() == {}
+
+
+def test_the_endpoint_of_a_vm_tells_namesakes_apart_wherever_they_are_reserved(
+    simulated_estate: SimulatedEstate, tmp_path: Path
+) -> None:
+    for host, endpoint in zip(simulated_estate.scenario["hosts"], ("one", "two", "three"), strict=True):
+        host["endpoint"] = endpoint
+    simulated_estate.scenario["vms"][2]["name"] = "web01"  # on two, beside the one on one
+    endpoints = [simulated_estate.endpoint(name) for name in ("one", "two", "three")]
+    store = str(tmp_path / "store")
+    collect(CollectRequest(endpoints, store, history_hours=2), Context())
+    forecast_vms(ForecastVmsRequest(store, horizon_hours=1, on_no_history="allocated"), Context())
+
+    def run(**options: Any) -> Outcome:
+        return reserve(ReserveRequest(endpoints, store, **options), Context())
+
+    kept = run(vm="web01", vm_endpoint="two", host="host-c").result["reservation_id"]
+    held = run(vm="web01", vm_endpoint="one", host="host-c").result["reservation_id"]
+    given_back = run(state="absent", vm="web01", vm_endpoint="one").result["released"]
+    assert [each["reservation_id"] for each in given_back] == [held]
+    assert not run(state="absent", vm="web01", vm_endpoint="one").changed
+    assert run(vm="web01", vm_endpoint="two", host="host-c").result["reservation_id"] == kept
 
 
 def test_only_what_is_held_on_the_named_host_is_given_back(site: Site) -> None:
