@@ -282,7 +282,8 @@ calendar:
 expired:
   description:
     - With O(state=present), ids of lapsed reservations of that host that were swept away.
-    - With O(state=reconciled), the lapsed reservations that were marked as expired.
+    - With O(state=reconciled), the lapsed reservations that were marked as expired. Of this and each list below at most
+      40 are shown, and a warning tells how many they are.
   returned: when O(state=present) or O(state=reconciled)
   type: list
 released:
@@ -322,8 +323,9 @@ foreign_holds:
   returned: when O(state=reconciled)
   type: list
   elements: dict
-failed:
-  description: Repairs that did not succeed, each with what was C(wanted) and the C(error).
+unrepaired:
+  description:
+    - Repairs that could not be made, each with what was C(wanted) and the C(error). They are tried again the next time.
   returned: when O(state=reconciled)
   type: list
   elements: dict
@@ -347,6 +349,11 @@ overcommitted:
   returned: when O(state=reconciled)
   type: list
   elements: dict
+warnings_found:
+  description: The warnings of this task.
+  returned: success
+  type: list
+  elements: str
 error:
   description: Why it failed, as C(code), C(message), C(advice) and C(details); C(capacity_short) holds C(shortfall).
   returned: on failure

@@ -118,6 +118,11 @@ calendars:
     - A row has C(from), C(until), and by resource the worst C(load), C(hard), C(soft) and C(free) of its steps.
   returned: when O(calendar=true)
   type: dict
+warnings_found:
+  description: The warnings of this task.
+  returned: success
+  type: list
+  elements: str
 error:
   description: Why it failed, as C(code), C(message), C(advice) and C(details).
   returned: on failure

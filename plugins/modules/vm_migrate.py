@@ -197,7 +197,7 @@ vm:
   returned: success
   type: dict
 source:
-  description: Key of the host that the VM left, or would leave.
+  description: Key of the host that the VM left, or would leave. Null when it is already there.
   returned: success
   type: str
 destination:
@@ -245,8 +245,10 @@ verification:
   returned: when a move was carried out
   type: dict
 settlement:
-  description: What became of the reservation, as C(state), C(changed) and, per resource, C(guaranteed_by).
-  returned: when there was a reservation to settle
+  description:
+    - What became of the reservation, as C(state), C(changed) and, per resource, C(guaranteed_by).
+    - Null when there was none.
+  returned: when a move was carried out, or the VM is already there
   type: dict
 timeline:
   description: Every step of the move, in order, as C(at), C(elapsed_s), C(step) and C(message).

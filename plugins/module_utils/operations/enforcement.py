@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import ForesightError
 from ..estate.reservation import Reservation
 from ..estate.resources import RESOURCES, Resources
-from ..hypervisors.protocol import Driver, Hold, HoldRefused
+from ..hypervisors.fleet import Fleet
+from ..hypervisors.protocol import Driver, Hold, HoldRefused, Job
 from ..reservations.claims import ClaimRequest, ClaimResult
 from ..reservations.host_calendar import HostRoom
 from ..reservations.ledger import Ledger
@@ -34,6 +35,19 @@ def endpoint_of(reservation: Reservation) -> str:
 def host_id_of(reservation: Reservation) -> str:
     """Return the host's id within its endpoint."""
     return reservation.host_key.partition("/")[2]
+
+
+def is_arriving(reservation: Reservation, fleet: Fleet) -> tuple[bool, ForesightError | None]:
+    """Return whether the VM is on its way to the reserved host, as the endpoints tell.
+
+    Where none says so, the second value is the error of one that could not be asked, and might be the one it leaves.
+    """
+    answers = fleet.ask(lambda driver: driver.find_migration(reservation.vm_uuid)).values()
+    # Where nobody can tell where a move goes to, it may be here.
+    targets = [job.destination_host_id or host_id_of(reservation) for job in answers if isinstance(job, Job)]
+    if host_id_of(reservation) in targets:
+        return True, None
+    return False, next((answer for answer in answers if isinstance(answer, ForesightError)), None)
 
 
 def enforce(

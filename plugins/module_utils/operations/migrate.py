@@ -19,6 +19,7 @@ from ..migration.finding import Found, find_vm, take_inventory
 from ..migration.latency import parse_target
 from ..migration.move import Limits, Move, Terms
 from ..migration.orchestrator import Orchestrator, require_same_target, required
+from ..migration.settlement import Settlement
 from ..migration.strategy import DEFAULT_MEANS, MEANS
 from ..reservations.claims import MAX_TTL_S
 from ..reservations.ledger import Ledger, open_ledger
@@ -127,9 +128,17 @@ def _keep(workspace: Workspace, record: Mapping[str, Any], error: ForesightError
 
 
 def _at_destination(move: Move, orchestrator: Orchestrator, context: Context, warnings: tuple[str, ...]) -> Outcome:
-    settlement = None if context.check_mode else orchestrator.settle_there(move)
+    settlement = _foreseen_settlement(move) if context.check_mode else orchestrator.settle_there(move)
     result, diff = already_there(move, settlement)
-    return Outcome(False, result, diff, warnings)
+    return Outcome(settlement is not None and settlement.changed, result, diff, warnings)
+
+
+def _foreseen_settlement(move: Move) -> Settlement | None:
+    """Return what settling there would bring; who will guarantee what shows only then."""
+    if move.reservation is None:
+        return None
+    unsettled = move.reservation.state in ("active", "expired")
+    return Settlement("consumed" if unsettled else move.reservation.state, unsettled, {})
 
 
 def _foreseen(move: Move, found: Found, orchestrator: Orchestrator, warnings: tuple[str, ...]) -> Outcome:

@@ -22,7 +22,11 @@ Answer = tuple[dict[str, Any], dict[str, Any]]
 def already_there(move: Move, settlement: Settlement | None) -> Answer:
     """Return result and diff for a VM that already runs on its destination; ``settlement`` None: nothing to settle."""
     result = {**_common(move, "already_there"), "source": None, "settlement": _settlement(settlement)}
-    return result, _diff(move.destination.key, move.destination.key)
+    diff = _diff(move.destination.key, move.destination.key)
+    if settlement is not None and settlement.changed and move.reservation is not None:
+        diff["before"]["reservation"] = move.reservation.state
+        diff["after"]["reservation"] = settlement.state
+    return result, diff
 
 
 def in_flight(move: Move) -> Answer:

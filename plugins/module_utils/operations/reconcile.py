@@ -16,13 +16,15 @@ from ..hypervisors.protocol import Driver, Hold
 from ..reservations.ledger import Ledger
 from ..reservations.ledger_errors import LedgerDenied
 from .context import Context, Outcome
-from .enforcement import endpoint_of, enforce, host_id_of
+from .enforcement import endpoint_of, enforce, host_id_of, is_arriving
 from .overcommitment import overcommitted_hosts
 from .reserve_request import ReserveRequest, brief
 
 #: Largest relative difference between what is held and what is reserved that is mere rounding by the platform.
 ROUNDING = 0.01
 DAY_S = 86_400.0
+#: Most entries of one kind in a result; all are dealt with.
+MOST_LISTED = 40
 
 
 @dataclass
@@ -36,7 +38,7 @@ class _Report:
     placed_again: list[dict[str, Any]] = field(default_factory=list)
     unenforced: list[dict[str, Any]] = field(default_factory=list)
     foreign_holds: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[dict[str, Any]] = field(default_factory=list)
+    unrepaired: list[dict[str, Any]] = field(default_factory=list)
     clocks_corrected: list[str] = field(default_factory=list)
     forgotten: int = 0
 
@@ -57,14 +59,18 @@ class _Scene:
     report: _Report
 
     def do(self, kind: str, entry: Mapping[str, Any], action: Callable[[], object]) -> None:
-        """Carry out ``action`` (not in check mode) and list ``entry`` under ``kind``, or under ``failed``."""
+        """Carry out ``action`` (not in check mode) and list ``entry`` under ``kind``, or ``unrepaired``."""
         if not self.check_mode:
             try:
                 action()
             except ForesightError as error:
-                self.report.failed.append({**entry, "wanted": kind, "error": error.as_dict()})
+                self.give_up(kind, entry, error)
                 return
         getattr(self.report, kind).append(dict(entry))
+
+    def give_up(self, kind: str, entry: Mapping[str, Any], error: ForesightError) -> None:
+        """List ``entry``, which belongs under ``kind``, with the error that kept it from there."""
+        self.report.unrepaired.append({**entry, "wanted": kind, "error": error.as_dict()})
 
 
 def reconcile(request: ReserveRequest, context: Context) -> Outcome:
@@ -94,13 +100,27 @@ def reconcile(request: ReserveRequest, context: Context) -> Outcome:
                 _judge_missing(scene, fleet.driver(endpoint_of(reservation)), reservation)
         overcommitted, warnings = overcommitted_hosts(request, ledger, scene.now_ts)
         kept = _forget(scene, request.retention_days)
+    found = {**vars(scene.report), "overcommitted": overcommitted}
     changes = scene.report.changes()
-    result: dict[str, Any] = {**vars(scene.report), "unreachable": unreachable, "overcommitted": overcommitted}
     return Outcome(
         changed=bool(changes),
-        result=result,
-        diff={"before": changes, "after": {}},
-        warnings=(*warnings, *kept, *_warnings(scene.report, unreachable)),
+        result={**_shortened(found), "unreachable": unreachable},
+        diff={"before": _shortened(changes), "after": {}},
+        warnings=(*warnings, *kept, *_warnings(scene.report, unreachable), *_left_out(found)),
+    )
+
+
+def _shortened(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same with every list cut to `MOST_LISTED` entries."""
+    return {kind: entries[:MOST_LISTED] if isinstance(entries, list) else entries for kind, entries in found.items()}
+
+
+def _left_out(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a warning for every list that is too long to be shown whole."""
+    return tuple(
+        f"{len(entries)} entries belong under '{kind}'; the first {MOST_LISTED} are shown"
+        for kind, entries in found.items()
+        if isinstance(entries, list) and len(entries) > MOST_LISTED
     )
 
 
@@ -197,6 +217,13 @@ def _judge_missing(scene: _Scene, driver: Driver, reservation: Reservation) -> N
 
 
 def _place_again(scene: _Scene, driver: Driver, reservation: Reservation) -> None:
+    """Have the hypervisor hold what is reserved; not while the VM arrives, as a hold may give way to it meanwhile."""
+    arriving, error = is_arriving(reservation, scene.fleet)
+    if arriving:
+        return
+    if error is not None:
+        scene.give_up("placed_again", brief(reservation), error)
+        return
     scene.do("placed_again", brief(reservation), lambda: enforce(driver, scene.ledger, reservation, scene.now_ts))
 
 
@@ -215,6 +242,6 @@ def _warnings(report: _Report, unreachable: Mapping[str, Any]) -> tuple[str, ...
         found.append(f"{len(report.foreign_holds)} holds were made through another ledger and were left alone")
     if report.unenforced:
         found.append(f"{len(report.unenforced)} active reservations are not enforced by their hypervisor (yet)")
-    if report.failed:
-        found.append(f"{len(report.failed)} repairs failed; see 'failed'")
+    if report.unrepaired:
+        found.append(f"{len(report.unrepaired)} repairs could not be made; see 'unrepaired'")
     return tuple(found)

@@ -10,12 +10,12 @@ from ..errors import ForesightError, InvalidOption
 from ..estate.reservation import Reservation
 from ..estate.snapshot import AmbiguousVm
 from ..hypervisors.fleet import Fleet
-from ..hypervisors.protocol import Driver, Hold, Job
+from ..hypervisors.protocol import Driver, Hold
 from ..reservations.ledger import Ledger
 from ..reservations.ledger_errors import ReservationUnknown
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .enforcement import endpoint_of, host_id_of
+from .enforcement import endpoint_of, is_arriving
 from .host_keys import host_key_of
 from .reserve_request import ReserveRequest, brief, shown
 
@@ -91,10 +91,7 @@ def _check_unused(reservation: Reservation, fleet: Fleet) -> None:
 
     An endpoint that does not answer keeps nothing reserved: the lease ends it at the latest.
     """
-    answers = fleet.ask(lambda driver: driver.find_migration(reservation.vm_uuid))
-    jobs = [job for job in answers.values() if isinstance(job, Job)]
-    # Where nobody can tell where a move goes to, it may be here.
-    if any((job.destination_host_id or host_id_of(reservation)) == host_id_of(reservation) for job in jobs):
+    if is_arriving(reservation, fleet)[0]:
         raise ReservationInUse(
             f"VM {reservation.vm_name or reservation.vm_uuid} is being moved to {reservation.host_key}, "
             f"which reservation {reservation.reservation_id} protects",

@@ -85,7 +85,11 @@ class PrometheusClient:
         data = answer.get("data") or {}
         if data.get("resultType") != "matrix":
             raise SourceFailed(f"{self._url} did not answer the query {query!r} with series")
-        return [_series(item) for item in data.get("result", ())], [str(one) for one in answer.get("warnings", ())]
+        found, warnings = list(data.get("result", ())), [str(one) for one in answer.get("warnings", ())]
+        plain = [item for item in found if item.get("values")]
+        if len(plain) < len(found):
+            warnings.append(f"{len(found) - len(plain)} series of the query {query!r} hold histograms, not numbers")
+        return [_series(item) for item in plain], warnings
 
     def _call(self, path: str, form: Mapping[str, str]) -> Mapping[str, Any]:
         problem = ""
@@ -170,8 +174,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that hold no address, a port that is no number
+        usable = False
+    if not usable:
         raise InvalidOption("sources.url", "an http:// or https:// URL is needed")
     if "@" in parts.netloc:
         raise InvalidOption("sources.url", "credentials in the URL would be shown in logs", advice="Use auth.")

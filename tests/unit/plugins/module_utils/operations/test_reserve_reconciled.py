@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold, MoveOrder, Tuning
+from ansible_collections.foresight.migration.plugins.module_utils.operations import reconcile as reconcile_module
 from ansible_collections.foresight.migration.plugins.module_utils.reservations import ledger as ledger_module
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import LedgerDenied
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
@@ -96,6 +97,34 @@ def test_a_hold_that_vanished_or_holds_another_amount_is_placed_again(site: Site
     assert site.run(state="reconciled").changed
     assert site.holds()[held].amount.cpu_cores == 3.0
     assert not site.run(state="reconciled").changed
+
+
+def test_a_hold_that_gives_way_to_its_arriving_vm_is_not_placed_again(site: Site) -> None:
+    held = site.run().result["reservation_id"]
+    driver, uuid = site.estate.driver(), site.estate.vm_uuid("web01")
+    job = driver.start_migration(MoveOrder(uuid, "host-c", held, tuning=Tuning(bandwidth_mib_s=1)), driver)
+    driver.release_hold(held, {})  # as a platform does whose holds are memory in use
+    assert not site.run(state="reconciled").changed
+    driver.place_hold(Hold(held, "host-c", uuid, Resources(0.5), "hard"))
+    assert not site.run(state="reconciled").changed
+    fault = driver.inject({"kind": "endpoint_unreachable", "calls": ["find_migration"]})
+    blind = site.run(state="reconciled")
+    assert [(each["reservation_id"], each["wanted"]) for each in blind.result["unrepaired"]] == [(held, "placed_again")]
+    assert any("1 repairs could not be made" in warning for warning in blind.warnings)
+    driver.clear_fault(fault)
+    driver.abort(job)
+    assert [each["reservation_id"] for each in site.run(state="reconciled").result["placed_again"]] == [held]
+
+
+def test_many_findings_are_dealt_with_and_the_first_are_shown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile_module, "MOST_LISTED", 2)
+    for name, host in (("web01", "host-c"), ("db01", "host-c"), ("batch01", "host-c")):
+        site.run(vm=name, host=host, ttl_minutes=1.0, amount={"cpu_cores": 1})
+    site.pass_time(120)
+    outcome = site.run(state="reconciled")
+    assert len(outcome.result["expired"]) == len(outcome.result["removed_holds"]) == 2
+    assert any("3 entries belong under 'expired'" in warning for warning in outcome.warnings)
+    assert (site.holds(), site.active()) == ({}, [])
 
 
 def test_a_host_that_shrank_below_what_is_reserved_is_reported(site: Site) -> None:

@@ -107,6 +107,14 @@ def test_the_answer_comes_as_arrays_with_labels_and_warnings(lab: Lab) -> None:
     assert Handler.seen[0]["form"] == {"query": ["up"], "start": ["299.999"], "end": ["599.999"], "step": ["300.000"]}
 
 
+def test_series_of_histograms_are_left_out_and_told(lab: Lab) -> None:
+    histogram = {"metric": {"vm": "b"}, "histograms": [[300, {"count": "1", "sum": "1"}]]}
+    data = {"resultType": "matrix", "result": [*GOOD["data"]["result"], histogram]}
+    series, warnings = lab.ask(status(200, {"status": "success", "data": data}))
+    assert [dict(one.labels) for one in series] == [{"vm": "a"}]
+    assert warnings == ["1 series of the query 'up' hold histograms, not numbers"]
+
+
 @pytest.mark.parametrize("trouble", [status(429), status(503), status(502), dies_in_the_middle, hangs_up])
 def test_trouble_that_passes_is_waited_out_with_growing_pauses(lab: Lab, trouble: Callable[[Handler], None]) -> None:
     series, _unused = lab.ask(trouble, trouble, status(200))
@@ -196,3 +204,12 @@ def test_an_escaped_label_value_reads_back_as_itself(text: str) -> None:
         unescaped += {"\\n": "\n", '\\"': '"', "\\\\": "\\"}[quoted[at : at + 2]] if step == 2 else quoted[at]
         at += step
     assert unescaped == text
+
+
+@pytest.mark.parametrize(
+    "url", ["", "prometheus:9090", "ftp://host", "http://[::1", "http://host:port", "http://host:0"]
+)
+def test_what_is_no_url_is_refused_by_the_options_name(url: str) -> None:
+    with pytest.raises(InvalidOption) as refusal:
+        PrometheusClient({"url": url})
+    assert refusal.value.details["option"] == "sources.url"

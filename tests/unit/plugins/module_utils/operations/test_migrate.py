@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the foresight.migration contributors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Options of vm_migrate that cannot be meant are refused before anything is looked at."""
+"""What vm_migrate makes of its options, and says of a VM that is there already."""
 
 from __future__ import annotations
 
@@ -9,9 +9,26 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import InvalidOption
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import MoveOrder
 from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context
 from ansible_collections.foresight.migration.plugins.module_utils.operations.migrate import MigrateRequest, migrate_vm
+from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.operations.reserve_site import Site
 from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
+
+
+def test_settling_a_vm_that_is_there_is_a_change_and_check_mode_says_so(site: Site) -> None:
+    held = site.run().result["reservation_id"]
+    driver, uuid = site.estate.driver(), site.estate.vm_uuid("web01")
+    driver.start_migration(MoveOrder(uuid, "host-c", held), driver)
+    site.pass_time(600)  # it arrives, and its mover is gone
+    request = MigrateRequest([site.estate.endpoint()], site.store, "web01", reservation_id=held)
+    foreseen, done = migrate_vm(request, Context(check_mode=True)), migrate_vm(request, Context())
+    for outcome in (foreseen, done):
+        assert (outcome.changed, outcome.result["state"]) == (True, "already_there")
+        assert (outcome.diff or {})["before"]["reservation"] == "active"
+        assert (outcome.diff or {})["after"]["reservation"] == "consumed"
+    for again in (migrate_vm(request, Context(check_mode=True)), migrate_vm(request, Context())):
+        assert not again.changed
 
 
 @pytest.mark.parametrize(
