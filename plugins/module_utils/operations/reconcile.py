@@ -100,13 +100,13 @@ def reconcile(request: ReserveRequest, context: Context) -> Outcome:
                 _judge_missing(scene, fleet.driver(endpoint_of(reservation)), reservation)
         overcommitted, warnings = overcommitted_hosts(request, ledger, scene.now_ts)
         kept = _forget(scene, request.retention_days)
-    found = {**vars(scene.report), "overcommitted": overcommitted}
+    findings = {**vars(scene.report), "overcommitted": overcommitted}
     changes = scene.report.changes()
     return Outcome(
         changed=bool(changes),
-        result={**_shortened(found), "unreachable": unreachable},
+        result={**_shortened(findings), "unreachable": unreachable},
         diff={"before": _shortened(changes), "after": {}},
-        warnings=(*warnings, *kept, *_warnings(scene.report, unreachable), *_left_out(found)),
+        warnings=(*warnings, *kept, *_warnings(scene.report, unreachable), *_left_out(findings)),
     )
 
 
