@@ -56,8 +56,11 @@ class Blocks:
 
 
 def block_means(task: Task, block_s: int) -> Blocks:
-    """Return the first series of ``task`` as means over ``block_s`` seconds (one step where steps are longer)."""
-    width = max(1, block_s // task.step_s)
+    """Return the first series of ``task`` as means over ``block_s`` seconds (one step where steps are longer).
+
+    Where so many steps do not divide a day, blocks are as much shorter as lets them begin at the same times every day.
+    """
+    width = max(steps for steps in range(1, max(1, block_s // task.step_s) + 1) if task.day % steps == 0)
     whole = task.values.shape[1] // width * width
     blocks = task.values[0, -whole:].reshape(-1, width).astype(np.float64)
     ahead = -(-task.horizon // width)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import InvalidOption, MissingLibrary
 from ansible_collections.foresight.migration.plugins.module_utils.estate.forecast import LEVELS
-from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey
+from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey, SeriesSet
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting import registry
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.forecast import forecast
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import ForecastRequest
@@ -38,6 +38,17 @@ def test_a_daily_wave_is_foreseen(name: str) -> None:
     assert answer.reports[0].model == name, answer.reports[0].why
     error = np.abs(answer.quantiles[0, :, MEDIAN] - WAVE[STEPS:])
     assert error.mean() < 0.35
+
+
+@pytest.mark.parametrize("step_s", [480, 900, 1_080])
+@pytest.mark.parametrize("name", ["arima", "ets"])
+def test_a_daily_wave_is_foreseen_at_steps_of_other_lengths(name: str, step_s: int) -> None:
+    day = 86_400 // step_s
+    wave = 3 + np.sin(np.arange(8 * day) / day * 2 * np.pi) + np.random.default_rng(0).normal(0, 0.05, 8 * day)
+    past = SeriesSet(SERIES.keys, 0.0, step_s, wave[None, : 7 * day])
+    answer = forecast(past, ForecastRequest(model=name))
+    assert answer.reports[0].model == name, answer.reports[0].why
+    assert np.abs(answer.quantiles[0, :, MEDIAN] - wave[7 * day :]).mean() < 0.1
 
 
 @pytest.mark.parametrize("name", sorted(registry.MODELS))
