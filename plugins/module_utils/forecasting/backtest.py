@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..libraries import library
-from .history import USABLE_S, fill_gaps
+from .history import as_known, usable_steps
 from .levels import monotone, pinball
 from .members import DayNaive
 from .model import Model, Task
@@ -34,7 +34,7 @@ class Origin:
     @property
     def counted(self) -> NDArray[np.bool_]:
         """Which series had a usable history then and measured values after it, shape (series,)."""
-        needed = max(2, USABLE_S // self.task.step_s)
+        needed = usable_steps(self.task.step_s)
         known_after = np.isfinite(self.actual).any(axis=1)
         return np.asarray(known_after & (self.task.observed.sum(axis=1) >= needed))
 
@@ -53,7 +53,8 @@ def origins(task: Task, days: int) -> tuple[Origin, ...]:
             break
         later = slice(end, end + task.horizon)
         actual = np.where(task.observed[:, later], task.values[:, later], np.nan).astype(np.float32)
-        found.append(Origin(_as_known_then(task.before(steps)), actual))
+        then = task.before(steps)
+        found.append(Origin(replace(then, values=as_known(then.values, then.observed, task.day)), actual))
     return tuple(found)
 
 
@@ -90,27 +91,3 @@ def relative_score(loss: NDArray[np.floating], naive: NDArray[np.floating]) -> N
     base = np.where(known, naive, 0.0).sum(axis=1) / count
     score = (own + NEGLIGIBLE) / (base + NEGLIGIBLE)
     return np.asarray(np.where(known.any(axis=1), score, np.nan), np.float64)
-
-
-def _as_known_then(task: Task) -> Task:
-    """Fill gaps anew for series too young to have been filled from their own past alone."""
-    young = np.flatnonzero(task.observed[:, : task.day].mean(axis=1) < 0.5)
-    if not len(young):
-        return task
-    values = task.values.copy()
-    known = np.where(task.observed[young], task.values[young], np.nan).astype(np.float32)
-    whole = known.shape[1] // task.day * task.day
-    known[:, -whole:] = fill_gaps(known[:, -whole:], task.day)
-    values[young] = np.nan_to_num(known)
-    return Task(
-        values=values,
-        observed=task.observed,
-        metrics=task.metrics,
-        step_s=task.step_s,
-        origin_ts=task.origin_ts,
-        horizon=task.horizon,
-        levels=task.levels,
-        added=task.added,
-        regressors=task.regressors,
-        companions=task.companions,
-    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import ForesightError
 from ..estate.series import SeriesKey, SeriesSet
 from ..libraries import library
+from .coarse import held
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,10 +81,16 @@ def steps_per_day(step_s: int) -> int:
     return max(1, round(DAY_S / step_s))
 
 
+def usable_steps(step_s: int) -> int:
+    """Return how many measured steps make a usable history."""
+    return max(2, USABLE_S // step_s)
+
+
 def prepare(series: SeriesSet) -> tuple[History, dict[SeriesKey, str]]:
     """Return the usable series as `History`, and why each of the others is not usable.
 
-    Negative and infinite values count as missing: no resource is used negatively. Raises `BadSeries` when a key
+    Negative and infinite values count as missing: no resource is used negatively. Samples coarser than the steps count
+    as measured until the next one. Raises `BadSeries` when a key
     occurs twice or the array does not match the keys.
     """
     _check(series)
@@ -95,16 +102,17 @@ def prepare(series: SeriesSet) -> tuple[History, dict[SeriesKey, str]]:
     scale, negatives = np.ones(count), np.zeros(count, np.int64)
     for first in range(0, count, BLOCK_ROWS):
         rows = slice(first, first + BLOCK_ROWS)
-        raw = np.array(series.values[rows], np.float64)
-        negatives[rows] = (raw < 0).sum(axis=1)
-        raw[~np.isfinite(raw) | (raw < 0)] = np.nan
+        given = np.array(series.values[rows], np.float64)
+        negatives[rows] = (given < 0).sum(axis=1)
+        given[~np.isfinite(given) | (given < 0)] = np.nan
+        raw = np.asarray(held(given, series.step_s), np.float64)
         observed[rows, steps - raw.shape[1] :] = np.isfinite(raw)
         scale[rows] = _scales(raw)
         values[rows] = np.nan
         values[rows, steps - raw.shape[1] :] = raw / scale[rows, None]
         values[rows] = fill_gaps(values[rows], day)
     measured = observed.sum(axis=1)
-    needed = max(2, USABLE_S // series.step_s)
+    needed = usable_steps(series.step_s)
     history = History(
         keys=series.keys,
         step_s=series.step_s,
@@ -160,6 +168,20 @@ def fill_gaps(values: NDArray[np.float32], day: int) -> NDArray[np.float32]:
     by_day = _repeated(by_day)
     flat = by_day.reshape(count, steps)
     return _carry(_carry(flat, axis=1), axis=1, backwards=True)
+
+
+def as_known(values: NDArray[np.float32], observed: NDArray[np.bool_], day: int) -> NDArray[np.float32]:
+    """Return the beginning of a history (series, whole days) without what gaps in it were given from later days.
+
+    Only times of day that were never ``observed`` until then can have been. Series of which nothing was yet are 0.
+    """
+    ever: NDArray[np.bool_] = np.any(observed.reshape(len(observed), -1, day), axis=1)
+    gappy = np.flatnonzero(~ever.all(axis=1))
+    if not len(gappy):
+        return values
+    answer = values.copy()
+    answer[gappy] = np.nan_to_num(fill_gaps(np.where(observed[gappy], values[gappy], np.nan).astype(np.float32), day))
+    return answer
 
 
 def _repeated(by_day: NDArray[np.float32]) -> NDArray[np.float32]:

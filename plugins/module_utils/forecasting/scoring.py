@@ -12,6 +12,7 @@ from ..estate.forecast import PEAK_LEVELS, Forecast
 from ..estate.series import SeriesKey, SeriesSet
 from ..libraries import library
 from .backtest import mean_loss
+from .coarse import held
 from .levels import coverage
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ def score(forecast: Forecast, actual: SeriesSet) -> list[Score]:
     day = round(86_400 / forecast.step_s)
     first = round((forecast.origin_ts - actual.start_ts) / forecast.step_s)
     rows = {key: row for row, key in enumerate(actual.keys)}
+    measured = held(actual.values, actual.step_s)
     found = []
     for place, key in enumerate(forecast.keys):
         if key not in rows:
             continue
-        values = actual.values[rows[key]]
+        values = measured[rows[key]]
         came = values[first : first + forecast.horizon_steps][None].astype(np.float32)
         if np.isfinite(came).mean() < LEAST_MEASURED:
             continue

@@ -20,6 +20,7 @@ from ..estate.resources import UNITS
 from ..estate.series import SeriesKey, SeriesSet
 from ..estate.snapshot import Estate
 from ..forecasting.chart import Panel, png, svg
+from ..forecasting.coarse import held
 from ..forecasting.levels import sample_quantiles
 from ..forecasting.request import KnownEvent
 from ..libraries import library
@@ -182,7 +183,7 @@ def _host(
 
 
 def _recent(series: SeriesSet, rows: Sequence[int]) -> np.ndarray:
-    shown = series.values[list(rows), -max(1, SHOWN_S // series.step_s) :]
+    shown = held(series.values[list(rows), -max(1, SHOWN_S // series.step_s) :], series.step_s)
     return np.where(np.isfinite(shown).any(axis=0), np.nansum(shown, axis=0), np.nan)
 
 

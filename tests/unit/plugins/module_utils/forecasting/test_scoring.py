@@ -45,6 +45,12 @@ def test_a_series_hardly_measured_is_not_scored() -> None:
     assert {one.key for one in score(ANSWER, what_came(came))} == set(ANSWER.keys[1:])
 
 
+def test_what_was_measured_in_coarser_steps_is_scored_too() -> None:
+    came = VALUES[:, 8 * DAY :].copy()
+    came[0, np.arange(DAY) % 3 > 0] = np.nan
+    assert {one.key for one in score(ANSWER, what_came(came))} == set(ANSWER.keys)
+
+
 FAILED = Score(
     "vm", "vm-000", "cpu", "global", loss=2.0, relative=3.0, coverage_80=0.1, coverage_95=0.2, peak_exceeded=True
 )
