@@ -36,12 +36,17 @@ def run_task(module: AnsibleModule, operation: Operation) -> None:
         outcome = operation(Context(check_mode=module.check_mode, report=progress.write))
     except ForesightError as error:
         text = f"{error.message}. {error.advice}" if error.advice else error.message
-        module.fail_json(msg=text, error=error.as_dict())
+        module.fail_json(msg=_shown(text), error=error.as_dict())
     for warning in outcome.warnings:
-        module.warn(warning)
+        module.warn(_shown(warning))
     answer = {"changed": outcome.changed, **outcome.result, "warnings_found": list(outcome.warnings)}
     if outcome.diff is not None:
         answer["diff"] = outcome.diff
     if outcome.facts:
         answer["ansible_facts"] = {"foresight": outcome.facts}
     module.exit_json(**answer)
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` as one line that steers no terminal: Ansible prints it, and guests choose the names in it."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split("\n")))

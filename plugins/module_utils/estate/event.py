@@ -120,9 +120,9 @@ class Event:
             raise InvalidOption("events.rrule", f"event {self.name!r}: one rule is expected, not several lines")
         if parts.get("FREQ") in _TOO_FREQUENT:
             raise InvalidOption("events.rrule", f"event {self.name!r} recurs too often to be an event: {self.rrule!r}")
-        if "UNTIL" in parts:
-            text = text.replace(f"UNTIL={parts['UNTIL']}", f"UNTIL={_local_until(parts['UNTIL'], zone)}")
         try:
+            if "UNTIL" in parts:
+                text = text.replace(f"UNTIL={parts['UNTIL']}", f"UNTIL={_local_until(parts['UNTIL'], zone)}")
             return recurrence.rrulestr(text, dtstart=first)
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise InvalidOption("events.rrule", f"{self.rrule!r} of event {self.name!r}: {exc}") from exc

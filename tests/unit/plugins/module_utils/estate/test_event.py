@@ -93,6 +93,7 @@ def test_until_in_utc_bounds_a_rule_in_local_time() -> None:
         {"dtstart": "2026-01-01", "rrule": "nonsense"},
         {"dtstart": "2026-01-01", "rrule": "FREQ=DAILY;BYHOUR=99"},
         {"dtstart": "2026-01-01", "rrule": "FREQ=DAILY;UNTIL=never"},
+        {"dtstart": "2026-01-01", "rrule": "FREQ=DAILY;UNTIL=2026Z"},
         {"dtstart": "2026-01-01", "rrule": "FREQ=SECONDLY"},
         {"dtstart": "2026-01-01", "rrule": "rrule:freq=minutely"},
         {"dtstart": "2026-01-01", "rrule": "FREQ=DAILY\nRRULE:FREQ=SECONDLY"},
