@@ -393,14 +393,14 @@ snapshot_id:
   sample: 20260301T210500000Z-5cec6ef82991
 taken:
   description: When it was taken, in UTC.
-  returned: success
+  returned: when RV(collected=true)
   type: str
   sample: "2026-03-01T21:05:00Z"
 summary:
   description:
     - Counts of hosts, VMs, clusters, rules and stored samples, and capacity, allocation and use of the whole estate.
     - C(used) is what the hosts use, their own load included; C(vms_used) is what the VMs use.
-  returned: success
+  returned: when RV(collected=true)
   type: dict
   sample:
     hosts: 3
@@ -467,8 +467,10 @@ sources:
   type: list
   elements: dict
 events:
-  description: The scheduled events, each with how many VMs it concerns and its present or next start within eight days.
-  returned: success
+  description:
+    - The scheduled events, each with how many VMs it concerns and its present or next start within eight days.
+    - At most the first 100; a warning tells when they are more.
+  returned: when RV(collected=true)
   type: list
   elements: dict
   sample:
@@ -479,12 +481,12 @@ events:
       duration_minutes: 90.0
 vms:
   description: All that is known of the VMs named in O(vms).
-  returned: success
+  returned: when RV(collected=true)
   type: list
   elements: dict
 hosts:
   description: All that is known of the hosts named in O(hosts), with the number, allocation and use of their VMs.
-  returned: success
+  returned: when RV(collected=true)
   type: list
   elements: dict
 warnings_found:
@@ -494,7 +496,7 @@ warnings_found:
   elements: str
 ansible_facts:
   description: Facts of the estate.
-  returned: success
+  returned: when RV(collected=true)
   type: dict
   contains:
     foresight:

@@ -72,6 +72,14 @@ class Estate:
                 residents.setdefault(vm.host_key, []).append(vm)
         return {key: tuple(vms) for key, vms in residents.items()}
 
+    def seen_ts(self, host_key: str) -> float:
+        """Return when it was seen what runs on that host: its endpoint may have been asked before the others."""
+        return self._seen_ts.get(host_key.partition("/")[0], self.taken_ts)
+
+    @cached_property
+    def _seen_ts(self) -> Mapping[str, float]:
+        return {status.name: status.taken_ts for status in self.endpoints}
+
     def find_vm(self, name_or_uuid: str, endpoint: str | None = None) -> Vm:
         """Return the one VM of that uuid or exact name, wherever it runs.
 

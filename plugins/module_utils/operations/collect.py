@@ -37,6 +37,8 @@ EVERYTHING = "all"
 RUN, SKIP = "run", "skip"
 #: How long an object store believes in a collection that does not end.
 _LEASE_S = 1800.0
+#: Most scheduled events in a result.
+MOST_EVENTS = 100
 #: Option, its least and its greatest value: some 11 years of history, a century of retention.
 RANGES = (("history_hours", 0.0, 1e5), ("keep_others_minutes", 0.0, 1e6), ("retention_days", 1.0, 36_500.0))
 
@@ -106,10 +108,15 @@ def _collect(
     if events is not None and not context.check_mode:
         workspace.events.put(events, replace=True)
     known_events = workspace.events.all() if events is None else events
-    told_events = events_summary(known_events, estate, question.now_ts)
+    told_events = events_summary(known_events[:MOST_EVENTS], estate, question.now_ts)
     if not context.check_mode:
         tidy(workspace, question.now_ts, request.retention_days)
-    return _outcome(workspace, request, estate, answers, sources, {**details, "events": told_events})
+    outcome = _outcome(workspace, request, estate, answers, sources, {**details, "events": told_events})
+    return replace(outcome, warnings=(*outcome.warnings, *_left_out(len(known_events))))
+
+
+def _left_out(events: int) -> tuple[str, ...]:
+    return (f"{events} events are stored; the first {MOST_EVENTS} are shown",) if events > MOST_EVENTS else ()
 
 
 def _skipped(workspace: Workspace) -> Outcome:

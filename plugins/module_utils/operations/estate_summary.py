@@ -40,9 +40,12 @@ def with_others(estate: Estate, previous: Estate, oldest_ts: float) -> Estate:
     """Return ``estate`` with what ``previous`` has of endpoints that were not asked now.
 
     So collections of parts of an estate add up to a whole. An endpoint last seen before ``oldest_ts`` is left out;
-    the status of one that is kept says when it was seen.
+    the status of one that is kept says when it was seen. A VM that has come to the endpoints asked now has left the one
+    it was on.
     """
     asked = {status.name for status in estate.endpoints}
+    were_here = {vm.uuid for vm in previous.vms.values() if vm.endpoint in asked}
+    arrived = {vm.uuid for vm in estate.vms.values()} - were_here
     others = [
         one for one in previous.endpoints if one.reachable and one.name not in asked and one.taken_ts >= oldest_ts
     ]
@@ -51,7 +54,10 @@ def with_others(estate: Estate, previous: Estate, oldest_ts: float) -> Estate:
         estate,
         endpoints=(*estate.endpoints, *others),
         hosts={**estate.hosts, **{key: host for key, host in previous.hosts.items() if host.endpoint in names}},
-        vms={**estate.vms, **{key: vm for key, vm in previous.vms.items() if vm.endpoint in names}},
+        vms={
+            **estate.vms,
+            **{key: vm for key, vm in previous.vms.items() if vm.endpoint in names and vm.uuid not in arrived},
+        },
         rules=(*estate.rules, *(rule for rule in previous.rules if rule.endpoint in names)),
         clusters=(*estate.clusters, *(cluster for cluster in previous.clusters if cluster.endpoint in names)),
     )

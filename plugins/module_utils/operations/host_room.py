@@ -65,7 +65,7 @@ class Outlook:
             load=np.quantile(paths, level, axis=0, method="higher"),
             start_ts=self.outline.origin_ts,
             step_s=self.scenarios.step_s,
-            taken_ts=self.estate.taken_ts,
+            taken_ts=self.estate.seen_ts(self.host.key),
             paths=paths,
             soft_overcommit=soft_overcommit,
         )

@@ -42,7 +42,7 @@ def overcommitted_hosts(
         estate = workspace.snapshots.read(request.snapshot_id)
         by_host: dict[str, list[Reservation]] = defaultdict(list)
         for reservation in hard:
-            if reservation.state == "active" or reservation.updated_ts > estate.taken_ts:
+            if reservation.state == "active" or reservation.updated_ts > estate.seen_ts(reservation.host_key):
                 by_host[reservation.host_key].append(reservation)
         hosts = [estate.hosts[key] for key in sorted(by_host) if key in estate.hosts]
         known = outlooks(workspace, estate, request.forecast_id, hosts)

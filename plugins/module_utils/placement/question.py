@@ -91,7 +91,7 @@ class Question:
     def _holds(self, held: Reservation) -> bool:
         if held.state == "active":
             return min(held.lease_expires_ts, held.end_ts) > self.now_ts
-        return held.state == "consumed" and held.updated_ts > self.estate.taken_ts
+        return held.state == "consumed" and held.updated_ts > self.estate.seen_ts(held.host_key)
 
     @cached_property
     def promised(self) -> Mapping[str, Resources]:

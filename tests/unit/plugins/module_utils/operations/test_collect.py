@@ -378,6 +378,15 @@ def test_events_replace_the_stored_ones_and_stay_when_not_given(store: str) -> N
         run(store, events=[events[0], events[0]])
 
 
+def test_of_many_events_the_first_are_shown_and_all_are_kept(store: str) -> None:
+    SCRIPTS["lab"] = Script(vms=[vm("lab")], readings=usage())
+    events = [{"name": f"e{number}", "times": [to_iso(NOW)], "duration_minutes": 5} for number in range(150)]
+    outcome = run(store, events=events)
+    assert len(outcome.result["events"]) == 100
+    assert any("150 events are stored" in warning for warning in outcome.warnings)
+    assert len(Workspace.open(store).events.all()) == 150
+
+
 def test_a_source_that_fails_is_told_and_an_unchanged_file_is_not_read_again(store: str, tmp_path: Path) -> None:
     SCRIPTS["lab"] = Script(vms=[vm("lab")], readings=usage())
     path = tmp_path / "trace.csv"
@@ -409,6 +418,18 @@ def test_an_estate_collected_in_parts_is_whole_in_every_snapshot(store: str) -> 
     third = run(store, endpoints=parts["b"], keep_others_minutes=30)
     assert third.result["summary"]["vms"] == 1  # the other part was not seen for too long
     assert run(store, endpoints=parts["a"]).result["summary"]["vms"] == 1
+
+
+def test_a_vm_that_moves_between_parts_is_where_it_was_seen_last(store: str) -> None:
+    SCRIPTS["a"], SCRIPTS["b"] = Script(vms=[vm("a", "u-a")]), Script(vms=[vm("b", "u-b"), vm("b", "u-c")])
+    parts = {name: [{"name": name, "type": "scripted"}] for name in SCRIPTS}
+    for name in ("a", "b"):
+        run(store, endpoints=parts[name], keep_others_minutes=30)
+    SCRIPTS["a"], SCRIPTS["b"] = Script(vms=[vm("a", "u-a"), vm("a", "u-c")]), Script(vms=[vm("b", "u-b")])
+    later(0.1)
+    moved = run(store, endpoints=parts["a"], keep_others_minutes=30, vms=["u-c"])
+    assert [one["endpoint"] for one in moved.result["vms"]] == ["a"]
+    assert not any("belong to VMs on several endpoints" in warning for warning in moved.warnings)
 
 
 def test_an_unknown_vm_is_refused_by_name(store: str) -> None:

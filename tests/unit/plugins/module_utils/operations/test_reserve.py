@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import ForesightError
 from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
+from ansible_collections.foresight.migration.plugins.module_utils.estate.snapshot import EndpointStatus
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold, MoveOrder, Tuning
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.simulated.driver import SimulatedDriver
 from ansible_collections.foresight.migration.plugins.module_utils.operations.collect import CollectRequest, collect
@@ -20,6 +22,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.operations.for
 )
 from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve import reserve
 from ansible_collections.foresight.migration.plugins.module_utils.operations.reserve_request import ReserveRequest
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.operations.reserve_site import HOST, Site
 from ansible_collections.foresight.migration.tests.unit.simulated import SimulatedEstate
 from ansible_collections.foresight.migration.tests.unit.stores import take_stock
@@ -64,6 +67,22 @@ def test_cpu_and_memory_are_never_more_than_the_vm_can_use(simulated_estate: Sim
     take_stock(simulated_estate, site.store, {"web01": Resources(9.0, 99999.0, 10.0, 10.0)})
     amount = site.run(limits={"cpu": 1.0}).result["reservation"]["amount"]
     assert (amount["cpu_cores"], amount["memory_mib"]) == (4.0, 8192.0)
+
+
+def test_a_vm_that_came_after_its_host_was_last_seen_counts_though_others_were_seen_since(site: Site) -> None:
+    held = site.run(amount={"cpu_cores": 5}).result["reservation_id"]
+    snapshots, clock = Workspace.open(site.store).snapshots, site.estate.driver().clock
+    seen = snapshots.latest()
+    site.pass_time(60)
+    with site.ledger() as ledger:
+        ledger.consume(held, clock.now())
+    site.pass_time(60)
+    kept = EndpointStatus("sim", "simulated", True, taken_ts=seen.taken_ts)
+    snapshots.write(replace(seen, taken_ts=clock.now(), endpoints=(kept,)))
+    assert site.fails(vm="db01", amount={"cpu_cores": 4}).code == "capacity_short"
+    site.estate.driver().release_hold(held, {})
+    snapshots.write(replace(seen, taken_ts=clock.now() + 1, endpoints=(replace(kept, taken_ts=clock.now()),)))
+    assert site.run(vm="db01", amount={"cpu_cores": 4}).result["action"] == "created"
 
 
 def test_the_hosts_own_forecast_load_is_counted_and_what_it_is_now_where_there_is_none(
