@@ -232,10 +232,15 @@ vms_left_off:
   returned: success
   type: int
 hosts:
-  description: What each host carries together, its VMs and its own load summed in scenarios, for each resource.
+  description:
+    - What each host carries together, its VMs and its own load summed in scenarios, for each resource. At most 50.
   returned: success
   type: list
   elements: dict
+hosts_left_off:
+  description: How many hosts RV(hosts) does not show.
+  returned: success
+  type: int
 abstained:
   description: Series without usable history, with the reason; at most 50.
   returned: success

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import to_iso
 from ..errors import InvalidOption
-from ..estate.forecast import Forecast
+from ..estate.forecast import LEVELS, Forecast
 from ..estate.nouns import Host, Vm
 from ..estate.resources import RESOURCES
 from ..estate.series import SeriesKey, SeriesSet
@@ -24,7 +24,7 @@ from ..forecasting.scoring import demoted
 from ..libraries import library
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .forecast_report import pictures, write_report
+from .forecast_report import check_report_path, pictures, write_report
 from .forecast_result import add_records, result_of
 from .forecast_scores import keep_score, track_record, track_records
 from .own_load import read_own_loads
@@ -78,7 +78,7 @@ def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
     estate = workspace.snapshots.read(request.snapshot_id)
     vms, hosts = _asked(request, estate)
     series = _history(request, workspace, estate, vms, hosts)
-    history = keep_score(workspace, estate.taken_ts, check_mode=context.check_mode)
+    history, unscored = keep_score(workspace, estate.taken_ts, check_mode=context.check_mode)
     question = replace(_question(request, workspace, series, estate, vms), demoted=demoted(history))
     forecast_id = _identify(series, request, question)
     exists = workspace.forecasts.exists(forecast_id)
@@ -95,7 +95,7 @@ def forecast_vms(request: ForecastVmsRequest, context: Context) -> Outcome:
     drawn = _draw(request, answer, series, question, estate, vms, hosts, check_mode=context.check_mode)
     result["reports"] = list(request.report_paths)
     diff = None if exists else {"before": {"forecast_id": None}, "after": {"forecast_id": forecast_id}}
-    return Outcome(changed=not exists or any(drawn), result=result, diff=diff, warnings=warnings)
+    return Outcome(changed=not exists or any(drawn), result=result, diff=diff, warnings=(*warnings, *unscored))
 
 
 def _draw(
@@ -131,6 +131,11 @@ def _check(request: ForecastVmsRequest) -> None:
     if request.seed < 0:
         raise InvalidOption("seed", f"{request.seed!r} is negative")
     _check_model(request.model)
+    for level in request.levels:
+        if not LEVELS[0] <= level <= LEVELS[-1]:
+            raise InvalidOption("levels", f"{level!r} is not between {LEVELS[0]} and {LEVELS[-1]}")
+    for path in request.report_paths:
+        check_report_path(path)
     if request.on_no_history not in ON_NO_HISTORY:
         raise InvalidOption("on_no_history", f"{request.on_no_history!r} is none of {', '.join(ON_NO_HISTORY)}")
 

@@ -74,19 +74,23 @@ def write_report(path: str, shown: Sequence[Picture], title: str, *, check_mode:
 
     In check mode nothing is written, only compared. Raises `InvalidOption` for another suffix and `ReportNotWritable`.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".html":
+    check_report_path(path)
+    if Path(path).suffix.lower() == ".html":
         content = _page(shown, title).encode("utf-8", "replace")
-    elif suffix == ".png":
-        content = png([panel for picture in shown for panel in picture.panels] or [])
     else:
-        raise InvalidOption("report_paths", f"{path!r} ends neither in .html nor in .png")
+        content = png([panel for picture in shown for panel in picture.panels])
     try:
         return _replace(Path(path), content, check_mode=check_mode)
     except OSError as exc:
         raise ReportNotWritable(
             f"The report {path} cannot be written: {exc.strerror}", advice="Give another report_paths."
         ) from exc
+
+
+def check_report_path(path: str) -> None:
+    """Raise `InvalidOption` for a path whose suffix tells no format of a report."""
+    if Path(path).suffix.lower() not in (".html", ".png"):
+        raise InvalidOption("report_paths", f"{path!r} ends neither in .html nor in .png")
 
 
 def _replace(path: Path, content: bytes, *, check_mode: bool) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..clock import to_iso
-from ..errors import InvalidOption
 from ..estate.forecast import PEAK_LEVELS, Forecast
 from ..estate.nouns import Host, Vm
 from ..estate.resources import UNITS
@@ -40,12 +39,8 @@ def result_of(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the module's result and its warnings.
 
-    VMs (all that were ``named``, else the first `MOST_SHOWN`) and hosts are shown per resource; raises
-    `InvalidOption` for a level outside the forecast's.
+    VMs (all that were ``named``, else the first `MOST_SHOWN`) and the first `MOST_SHOWN` hosts are shown per resource.
     """
-    for level in levels:
-        if not forecast.levels[0] <= level <= forecast.levels[-1]:
-            raise InvalidOption("levels", f"{level!r} is not between {forecast.levels[0]} and {forecast.levels[-1]}")
     rows = {key: row for row, key in enumerate(forecast.keys)}
     shown = vms if named else vms[:MOST_SHOWN]
     result = {
@@ -60,6 +55,7 @@ def result_of(
         "vms": [_entity("vm", vm.uuid, vm.name, forecast, rows, levels) for vm in shown],
         "vms_left_off": len(vms) - len(shown),
         "hosts": [_host(host, estate, forecast, levels) for host in hosts[:MOST_SHOWN]],
+        "hosts_left_off": max(0, len(hosts) - MOST_SHOWN),
         "abstained": [{**key._asdict(), "reason": why} for key, why in sorted(forecast.abstained.items())[:MOST_SHOWN]],
         "abstained_count": len(forecast.abstained),
     }

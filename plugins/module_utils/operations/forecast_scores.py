@@ -12,6 +12,7 @@ from ..estate.serialise import from_data, to_data
 from ..estate.series import SeriesKey
 from ..forecasting.scoring import Score, score
 from ..libraries import library
+from ..workspace.errors import ArtefactMissing, BadArtefact
 from ..workspace.workspace import Workspace
 from .own_load import own_metric
 
@@ -38,19 +39,30 @@ def forecast_ts(forecast_id: str) -> float | None:
     return moment.timestamp()
 
 
-def keep_score(workspace: Workspace, now_ts: float, *, check_mode: bool) -> list[list[Score]]:
-    """Score forecasts that have come due by ``now_ts`` and return the latest scores, latest forecast first."""
+def keep_score(workspace: Workspace, now_ts: float, *, check_mode: bool) -> tuple[list[list[Score]], tuple[str, ...]]:
+    """Score forecasts that have come due by ``now_ts`` and return the latest scores, latest forecast first.
+
+    A forecast that is damaged or gone counts as scored, without any scores, and is told of in the second part.
+    """
     known = workspace.scores.ids()
     due = [name for name in workspace.forecasts.by_age() if name not in known and _is_due(name, now_ts)]
-    fresh = {name: _score(workspace, name) for name in due[:MOST_SCORED]}
+    fresh: dict[str, list[Score]] = {}
+    warnings = []
+    for name in due[:MOST_SCORED]:
+        try:
+            fresh[name] = _score(workspace, name)
+        except (ArtefactMissing, BadArtefact) as error:
+            fresh[name] = []
+            warnings.append(f"a forecast that came due cannot be scored: {error.message}")
     if not check_mode:
         for name, scores in fresh.items():
             workspace.scores.write(name, [to_data(one) for one in scores])
     latest = sorted([*known, *fresh], reverse=True)[:REMEMBERED]
-    return [
+    history = [
         fresh[name] if name in fresh else [from_data(Score, item) for item in workspace.scores.read(name)]
         for name in latest
     ]
+    return history, tuple(warnings)
 
 
 def _is_due(forecast_id: str, now_ts: float) -> bool:

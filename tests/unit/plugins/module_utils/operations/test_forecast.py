@@ -166,6 +166,16 @@ def test_check_mode_tells_that_a_report_is_missing_though_the_forecast_is_there(
     assert not forecast_vms(asked, Context(check_mode=True)).changed
 
 
+def test_a_damaged_forecast_is_told_of_once_and_stops_no_other(store: str) -> None:
+    workspace = Workspace.open(store)
+    damaged = forecast_vms(request(store), Context()).result["forecast_id"]
+    (Path(store) / "forecasts" / damaged / "steps.parquet").write_bytes(b"PAR1")
+    workspace.snapshots.write(replace(_estate(), snapshot_id="", taken_ts=NOW + 2 * 86_400))
+    first = forecast_vms(request(store), Context())
+    assert any(damaged in warning for warning in first.warnings)
+    assert not any(damaged in warning for warning in forecast_vms(request(store), Context()).warnings)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -179,10 +189,15 @@ def test_check_mode_tells_that_a_report_is_missing_though_the_forecast_is_there(
         ("model", {"ram": "auto"}),
         ("model", ["auto"]),
         ("levels", [0.999]),
+        ("levels", [0.5, float("nan")]),
+        ("report_paths", ["report.pdf"]),
         ("seed", -1),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_by_name(store: str, option: str, value: object) -> None:
+def test_an_option_that_cannot_be_is_refused_by_name_before_anything_is_done(
+    store: str, option: str, value: object
+) -> None:
     with pytest.raises(InvalidOption) as caught:
-        forecast_vms(replace(request(store), **{option: value}), Context(check_mode=True))
+        forecast_vms(replace(request(store), **{option: value}), Context())
     assert caught.value.details["option"] == option
+    assert Workspace.open(store, writable=False).forecasts.latest() is None
