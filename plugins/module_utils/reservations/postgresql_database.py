@@ -20,9 +20,11 @@ else:
 
 #: How long to wait for the server to answer a new connection, in seconds, unless the URL says otherwise.
 CONNECT_TIMEOUT_S = 10
-#: Bounds of every session: waiting for a lock, running one statement, holding locks without doing anything (a frozen
-#: controller must not keep a host locked), and noticing a peer that is gone.
+#: What every session keeps to, whatever the server's defaults: after waiting for a lock it sees what its holder
+#: committed; bounds for waiting for a lock, running one statement and holding locks without doing anything (a frozen
+#: controller must not keep a host locked); noticing a peer that is gone.
 SESSION_SETTINGS = {
+    "default_transaction_isolation": "read committed",
     "lock_timeout": "20s",
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "30s",

@@ -25,6 +25,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.reservations.l
     LedgerReadOnly,
     LedgerTooNew,
     LedgerUnavailable,
+    VmReservedElsewhere,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.versions import VERSIONS, Version
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.reservations.claims_for_tests import (
@@ -80,6 +81,28 @@ def test_a_connection_lost_in_the_middle_of_a_transaction_is_opened_again_and_no
         result.reservation.reservation_id
     ]
     assert len(rows("SELECT * FROM ledger_transitions")) == 1
+
+
+def test_a_claim_sees_what_was_committed_while_it_waited_whatever_the_servers_default(
+    postgresql: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql.url(database)
+    with open_ledger(url, actor="before") as ledger:
+        for host in ("e/h1", "e/h2"):
+            ledger.release(ledger.claim(claim(host_key=host), room(), NOW).reservation.reservation_id, NOW)
+    with postgresql.connect() as admin:
+        admin.execute(f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'".encode())
+    with open_ledger(url, actor="first") as first, open_ledger(url, actor="second") as second:
+        lock, others = second._database.lock, [claim(host_key="e/h1")]
+
+        def late(*arguments: Any, **defaults: Any) -> None:
+            if others:
+                first.claim(others.pop(), room(), NOW)
+            lock(*arguments, **defaults)
+
+        monkeypatch.setattr(second._database, "lock", late)
+        with pytest.raises(VmReservedElsewhere):
+            second.claim(claim(host_key="e/h2"), room(), NOW)
 
 
 def _lose_once(monkeypatch: pytest.MonkeyPatch, function: str, lose: Callable[[], None]) -> None:

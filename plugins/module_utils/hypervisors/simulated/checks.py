@@ -17,6 +17,9 @@ _MEMORY = RESOURCES.index("memory")
 
 def preflight(world: World, moment: Moment, vm_uuid: str, host_id: str, order: MoveOrder) -> Iterator[Finding]:
     """Yield everything that stands against the move; nothing when it may begin."""
+    if order.options:
+        unknown = ", ".join(sorted(order.options))
+        yield Finding("option_unknown", f"a simulated estate knows no driver_options: {unknown}")
     number = world.vm_number.get(vm_uuid)
     if number is None or moment.host_of[number] == NOWHERE:
         yield Finding("vm_unknown", f"No VM with uuid {vm_uuid} runs here")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.errors import InvalidOption
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import MoveOrder
+from ansible_collections.foresight.migration.plugins.module_utils.migration.errors import PrecheckFailed
 from ansible_collections.foresight.migration.plugins.module_utils.operations.context import Context
 from ansible_collections.foresight.migration.plugins.module_utils.operations.migrate import MigrateRequest, migrate_vm
 from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.operations.reserve_site import Site
@@ -29,6 +30,16 @@ def test_settling_a_vm_that_is_there_is_a_change_and_check_mode_says_so(site: Si
         assert (outcome.diff or {})["after"]["reservation"] == "consumed"
     for again in (migrate_vm(request, Context(check_mode=True)), migrate_vm(request, Context())):
         assert not again.changed
+
+
+def test_driver_options_that_the_driver_does_not_know_are_refused(site: Site) -> None:
+    held = site.run().result["reservation_id"]
+    request = MigrateRequest([site.estate.endpoint()], site.store, "web01", reservation_id=held)
+    for context in (Context(check_mode=True), Context()):
+        with pytest.raises(PrecheckFailed) as refusal:
+            migrate_vm(replace(request, driver_options={"priorty": "high"}), context)
+        assert "option_unknown" in [failed["code"] for failed in refusal.value.details["failed"]]
+    assert migrate_vm(request, Context()).result["state"] == "moved"
 
 
 @pytest.mark.parametrize(
