@@ -11,15 +11,22 @@ from typing import Any
 
 
 class ProgressFile:
-    """Appends one JSON object a line to ``path``: ``{"ts", "line", "data"}``. Without a path it does nothing."""
+    """Appends one JSON object a line to ``path``: ``{"ts", "line", "data"}``. Without a path it does nothing.
+
+    A file that cannot be written stops no work, least of all a move in flight: ``problem`` then says what happened.
+    """
 
     def __init__(self, path: str | None) -> None:
         self._path = path
+        self.problem = ""
 
     def write(self, line: str, data: Mapping[str, Any]) -> None:
         """Append one report; the line is for people, ``data`` the same for programs."""
-        if not self._path:
+        if not self._path or self.problem:
             return
         entry = json.dumps({"ts": time.time(), "line": line, "data": data}, default=str)
-        with open(self._path, "a", encoding="utf-8") as stream:
-            stream.write(entry + "\n")
+        try:
+            with open(self._path, "a", encoding="utf-8") as stream:
+                stream.write(entry + "\n")
+        except OSError as error:
+            self.problem = f"progress_path: {self._path} cannot be written: {error.strerror}"

@@ -37,9 +37,10 @@ def run_task(module: AnsibleModule, operation: Operation) -> None:
     except ForesightError as error:
         text = f"{error.message}. {error.advice}" if error.advice else error.message
         module.fail_json(msg=_shown(text), error=error.as_dict())
-    for warning in outcome.warnings:
+    warnings = [*outcome.warnings, *([progress.problem] if progress.problem else [])]
+    for warning in warnings:
         module.warn(_shown(warning))
-    answer = {"changed": outcome.changed, **outcome.result, "warnings_found": list(outcome.warnings)}
+    answer = {"changed": outcome.changed, **outcome.result, "warnings_found": warnings}
     if outcome.diff is not None:
         answer["diff"] = outcome.diff
     if outcome.facts:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -44,8 +46,9 @@ def tests_keep_their_memory_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gc.set_threshold", lambda *_thresholds: None)
 
 
-def run(operation: Operation) -> PlayedModule:
+def run(operation: Operation, **options: str) -> PlayedModule:
     module = PlayedModule()
+    module.params |= options
     with pytest.raises(Left):
         run_task(module, operation)
     return module
@@ -60,6 +63,21 @@ def test_a_name_that_steers_terminals_is_printed_harmlessly_and_returned_as_it_i
     assert shown.isprintable()
     assert module.answer["vm"] == HOSTILE
     assert module.answer["warnings_found"] == [f"VM {HOSTILE} is odd"]
+
+
+def test_progress_that_cannot_be_written_stops_no_work_and_is_told(tmp_path: Path) -> None:
+    def move(context: Context) -> Outcome:
+        for line in ("half", "all"):
+            context.report(line, {})
+        return Outcome(True, {"state": "moved"})
+
+    module = run(move, progress_path=str(tmp_path / "no" / "folder"))
+    assert (module.answer["changed"], module.answer["state"]) == (True, "moved")
+    (told,) = module.warned
+    assert told.startswith("progress_path: ")
+    written = tmp_path / "progress"
+    assert run(move, progress_path=str(written)).warned == []
+    assert [json.loads(entry)["line"] for entry in written.read_text().splitlines()] == ["half", "all"]
 
 
 def test_an_error_names_its_code_and_is_printed_harmlessly() -> None:
