@@ -41,6 +41,8 @@ from .select_result import result_of
 
 #: Hosts that the ledger and the hypervisor may refuse, best first, before the selection gives up.
 MOST_REFUSALS = 10
+#: Moves may end in another order than their records are stored; by so much at most, in seconds.
+STORED_LATE_S = 86_400.0
 #: Age of a snapshot from which the answer carries a warning, in seconds.
 OLD_SNAPSHOT_S = 3600.0
 #: The level of the VM's highest demand that the threshold rule takes as its predicted need.
@@ -109,7 +111,7 @@ def select_destination(request: SelectRequest, context: Context) -> Outcome:
             allowed_hosts=_allowed(estate, request.filter),
             min_gain=request.min_gain,
             cooldown_s=request.cooldown_minutes * 60.0,
-            last_move_ts=_last_move_ts(workspace, vm),
+            last_move_ts=_last_move_ts(workspace, vm, now_ts - request.cooldown_minutes * 60.0),
             refuse_rivals=request.rival_balancer == "refuse",
             refused=_out_of_reach(estate, fleet),
             asked_hosts=frozenset(estate.find_host(name).key for name in request.hosts),
@@ -217,14 +219,17 @@ def _allowed(estate: Estate, expression: str | None) -> frozenset[str] | None:
     return frozenset(host.key for host in matching(estate.hosts.values(), expression, "filter"))
 
 
-def _last_move_ts(workspace: Workspace, vm: Vm) -> float | None:
-    """Return when the VM last arrived anywhere; attempts that failed moved nothing."""
-    arrived = [
-        float(record["ended_ts"])
-        for record in workspace.migrations.read()
-        if record["vm_uuid"] == vm.uuid and record["outcome"] == ARRIVED
-    ]
-    return max(arrived, default=None)
+def _last_move_ts(workspace: Workspace, vm: Vm, since_ts: float) -> float | None:
+    """Return when the VM last arrived anywhere since ``since_ts``; attempts that failed moved nothing.
+
+    No more records are read than that takes, for a store keeps those of years.
+    """
+    for record in workspace.migrations.newest_first():
+        if record["ended_ts"] < since_ts - STORED_LATE_S:
+            return None
+        if record["vm_uuid"] == vm.uuid and record["outcome"] == ARRIVED:
+            return float(record["ended_ts"])
+    return None
 
 
 def _ledger_word(

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..estate.event import Event
@@ -50,7 +50,12 @@ class MigrationLog:
 
     def read(self) -> list[dict[str, Any]]:
         """Return all records in the order in which they were stored; raises `BadArtefact` for a damaged one."""
-        return [dict(read_json(self._files, f"{self.FOLDER}/{entry.name}")) for entry in self._files.files(self.FOLDER)]
+        return list(self.newest_first())[::-1]
+
+    def newest_first(self) -> Iterator[dict[str, Any]]:
+        """Yield the records, the one stored last first, each read when it is asked for; raises as `read` does."""
+        for entry in reversed(self._files.files(self.FOLDER)):
+            yield dict(read_json(self._files, f"{self.FOLDER}/{entry.name}"))
 
 
 class Counters:

@@ -227,6 +227,16 @@ def test_a_move_that_failed_lately_keeps_nobody_from_moving(site: Site) -> None:
     assert site.select()["decision"] == "move"
 
 
+def test_records_of_long_ago_are_not_read(site: Site) -> None:
+    site.prepare()
+    now_ts, workspace = site.estate.driver().clock.now(), Workspace.open(site.store)
+    for days in (9, 3, 0):
+        record = {"vm_uuid": site.estate.vm_uuid("db01"), "outcome": "moved", "ended_ts": now_ts - days * 86_400.0}
+        workspace.migrations.append(record)
+    min((Path(site.store) / "migrations").iterdir()).write_text("{", encoding="utf-8")
+    assert site.select()["decision"] == "move"
+
+
 def test_a_hostile_name_passes_through_unharmed(site: Site) -> None:
     name = "{{ lookup('pipe','id') }}\n'\"$(id)../../" + "ü" * 200
     site.estate.scenario["vms"][0]["name"] = name
