@@ -37,8 +37,8 @@ options:
     description:
       - V(present) holds the capacity. Asking again for the same VM, host and O(purpose) is the same reservation; a
         changed amount, tier or window changes it at once or not at all.
-      - V(absent) gives it back. Nothing to give back is fine. While the VM is being moved there it fails with the code
-        C(reservation_in_use).
+      - V(absent) gives it back. Nothing to give back is fine.
+      - While the VM is being moved there, a change and giving back fail with the code C(reservation_in_use).
       - V(reconciled) expires what has lapsed, removes holds on the hypervisors whose reservation has ended, repairs
         those of living reservations, reports hosts that hold more than they have, and forgets what ended more than
         O(retention_days) ago.

@@ -27,6 +27,12 @@ ATTEMPTS = 5
 LEDGER_ONLY: Mapping[str, str] = dict.fromkeys(RESOURCES, "ledger")
 
 
+class ReservationInUse(ForesightError):
+    """The VM is on its way into what is reserved for it."""
+
+    code = "reservation_in_use"
+
+
 def endpoint_of(reservation: Reservation) -> str:
     """Return the name of the endpoint that the reservation's host belongs to."""
     return reservation.host_key.partition("/")[0]
@@ -48,6 +54,20 @@ def is_arriving(reservation: Reservation, fleet: Fleet) -> tuple[bool, Foresight
     if host_id_of(reservation) in targets:
         return True, None
     return False, next((answer for answer in answers if isinstance(answer, ForesightError)), None)
+
+
+def check_unused(reservation: Reservation, fleet: Fleet) -> None:
+    """Raise `ReservationInUse` when an endpoint says that the VM is on its way to the reserved host.
+
+    An endpoint that does not answer keeps nothing reserved: the lease ends it at the latest.
+    """
+    if is_arriving(reservation, fleet)[0]:
+        raise ReservationInUse(
+            f"VM {reservation.vm_name or reservation.vm_uuid} is being moved to {reservation.host_key}, "
+            f"which reservation {reservation.reservation_id} protects",
+            advice="Let the move end, or abort it; vm_migrate settles the reservation either way.",
+            details={"reservation_id": reservation.reservation_id, "host": reservation.host_key},
+        )
 
 
 def enforce(

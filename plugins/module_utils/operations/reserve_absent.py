@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ForesightError, InvalidOption
+from ..errors import InvalidOption
 from ..estate.reservation import Reservation
 from ..estate.snapshot import AmbiguousVm
 from ..hypervisors.fleet import Fleet
@@ -15,15 +15,9 @@ from ..reservations.ledger import Ledger
 from ..reservations.ledger_errors import ReservationUnknown
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .enforcement import endpoint_of, is_arriving
+from .enforcement import check_unused, endpoint_of
 from .host_keys import host_key_of
 from .reserve_request import ReserveRequest, brief, shown
-
-
-class ReservationInUse(ForesightError):
-    """The VM is on its way into what is reserved for it."""
-
-    code = "reservation_in_use"
 
 
 def release_capacity(request: ReserveRequest, context: Context) -> Outcome:
@@ -39,7 +33,7 @@ def release_capacity(request: ReserveRequest, context: Context) -> Outcome:
         now_ts = fleet.clock.now()
         found = _asked_for(request, ledger)
         for reservation in found:
-            _check_unused(reservation, fleet)
+            check_unused(reservation, fleet)
         stray = [] if found else _stray_holds(request, fleet)
         before = {reservation.reservation_id: shown(reservation) for reservation in found}
         after = dict(before)
@@ -84,20 +78,6 @@ def _asked_for(request: ReserveRequest, ledger: Ledger) -> tuple[Reservation, ..
             details={"candidates": [brief(each) for each in active]},
         )
     return tuple(each for each in active if each.purpose == request.purpose)
-
-
-def _check_unused(reservation: Reservation, fleet: Fleet) -> None:
-    """Raise `ReservationInUse` when an endpoint says that the VM is on its way to the reserved host.
-
-    An endpoint that does not answer keeps nothing reserved: the lease ends it at the latest.
-    """
-    if is_arriving(reservation, fleet)[0]:
-        raise ReservationInUse(
-            f"VM {reservation.vm_name or reservation.vm_uuid} is being moved to {reservation.host_key}, "
-            f"which reservation {reservation.reservation_id} protects",
-            advice="Let the move end, or abort it; vm_migrate settles the reservation either way.",
-            details={"reservation": brief(reservation)},
-        )
 
 
 def _stray_holds(request: ReserveRequest, fleet: Fleet) -> list[tuple[Driver, Hold]]:

@@ -23,7 +23,7 @@ from ..reservations.ledger import Ledger
 from ..reservations.ledger_errors import ClaimRefused
 from ..workspace.workspace import Workspace
 from .context import Context, Outcome
-from .enforcement import LEDGER_ONLY, enforce_claim, unheld
+from .enforcement import LEDGER_ONLY, check_unused, enforce_claim, unheld
 from .host_room import Outlook, check_covered, needed_amount, outlooks
 from .reserve_request import DEFAULT_WINDOW_HOURS, ReserveRequest, checked_window_s, shown
 
@@ -52,7 +52,8 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
     """Claim in the ledger, then have the hypervisor hold it; taken back when it does not hold a hard one.
 
     The same request again changes nothing. A VM that already runs on the host needs no reservation there.
-    Raises what claiming, reading the store and the drivers raise, and `HostUnusable`.
+    Raises what claiming, reading the store and the drivers raise, `HostUnusable`, and `ReservationInUse` for a change
+    while the VM is on its way there.
     """
     workspace = Workspace.open(request.store, writable=False)
     estate = workspace.snapshots.read(request.snapshot_id)
@@ -69,6 +70,8 @@ def hold_capacity(request: ReserveRequest, context: Context) -> Outcome:
         known = outlooks(workspace, estate, forecast_id, [host], vm)[0]
         peaks = workspace.forecasts.peaks(forecast_id, demand_keys(vm))
         case = _case(request, known, vm, peaks, current, now_ts)
+        if current is not None and not (case.claim.is_met_by(current) and current.enforced_by):
+            check_unused(current, fleet)  # its hold may be giving way to the VM; whoever moves it looks after it
         context.report(_progress_line(case), {"host": host.key, "vm": vm.key})
         claim = ledger.claim(case.claim, case.room, now_ts, dry_run=context.check_mode)
         if context.check_mode:

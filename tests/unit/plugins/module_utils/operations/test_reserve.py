@@ -308,12 +308,14 @@ def test_giving_back_removes_hold_and_claim_and_nothing_to_give_back_is_fine(sit
         assert not site.run(state="absent", **again).changed
 
 
-def test_what_a_vm_is_on_its_way_into_is_not_given_back(site: Site) -> None:
+def test_what_a_vm_is_on_its_way_into_is_neither_changed_nor_given_back(site: Site) -> None:
     held = site.run().result["reservation_id"]
     driver, uuid = site.estate.driver(), site.estate.vm_uuid("web01")
     job = driver.start_migration(MoveOrder(uuid, "host-c", held, tuning=Tuning(bandwidth_mib_s=1)), driver)
     for options in ({"vm": "web01"}, {"reservation_id": held}, {"vm": "web01", "check_mode": True}):
         assert site.fails(state="absent", **options).code == "reservation_in_use"
+    assert site.fails(amount={"cpu_cores": 2}).code == "reservation_in_use"
+    assert not site.run().changed
     assert (len(site.active()), site.holds().keys()) == (1, {held})
     driver.abort(job)
     assert site.run(state="absent", vm="web01").changed
