@@ -57,6 +57,18 @@ def test_a_vm_that_is_well_where_it_is_stays(make_estate: Any, playbook: Any, re
     assert read_truth(estate).moves == 0
 
 
+def test_a_newer_forecast_of_a_few_vms_is_not_what_the_job_decides_by(
+    make_estate: Any, module: Any, playbook: Any, read_truth: Any
+) -> None:
+    estate = make_estate()
+    common = {"endpoints": [dict(estate.endpoint)], "store": str(estate.store)}
+    for name, options in (("vm_metrics_facts", {}), ("vm_forecast", {}), ("vm_forecast", {"vms": ["idle1"]})):
+        assert not module(name, {**common, **options}).get("failed")
+    code, output = playbook.run(MAIN_JOB, estate.variables(foresight_vm="web01"))
+    assert code == 0, output
+    assert read_truth(estate).moves == 1
+
+
 def test_two_runs_at_once_move_the_vm_once(make_estate: Any, playbook: Any, read_truth: Any) -> None:
     estate = make_estate()
     both = [playbook.start(MAIN_JOB, estate.variables(foresight_vm="web01")) for number in range(2)]
