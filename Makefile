@@ -33,7 +33,8 @@ help: ## Show the targets.
 
 .PHONY: demo
 demo: $(VENV)/.collection ## Run the main job on the embedded simulated estate.
-	@ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_INVENTORY_UNPARSED_WARNING=False $(VENV)/bin/ansible-playbook foresight.migration.demo -e demo_dir=$(CURDIR)/$(DEMO_DIR)
+	@ANSIBLE_REMOTE_TMP=$(CURDIR)/$(DEMO_DIR)/.ansible ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_INVENTORY_UNPARSED_WARNING=False \
+	  $(VENV)/bin/ansible-playbook foresight.migration.demo -e demo_dir=$(CURDIR)/$(DEMO_DIR)
 
 .PHONY: test
 test: prerequisites lint unit sanity package integration newest labs demo-twice ## Run every check and test.
