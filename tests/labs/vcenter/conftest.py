@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.foresight.migration.tests.integration.conftest import collections, module, playbook
@@ -17,10 +17,28 @@ __all__ = ["collections", "module", "playbook"]
 
 if TYPE_CHECKING:
     from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver
+    from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.session import Session
 
     from .lab import VCenter
 
     Start = Callable[..., VCenter]
+
+
+@pytest.fixture(autouse=True)
+def only_declared_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse what the simulator answers and a real vCenter does not: properties that the API does not declare."""
+    from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware import properties
+    from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.hypervisors.vmware import declared
+
+    pages = properties._pages
+
+    def checked(session: Session, spec: Any) -> Iterator[properties.Record]:
+        unknown = declared.undeclared(spec)
+        if unknown:
+            raise AssertionError(f"InvalidProperty: {unknown}")
+        return pages(session, spec)
+
+    monkeypatch.setattr(properties, "_pages", checked)
 
 
 @pytest.fixture(scope="session")

@@ -118,8 +118,12 @@ func sampleTimes(query types.PerfQuerySpec, interval int64) []time.Time {
 	for at := (start.Unix()/interval + 1) * interval; at <= end.Unix(); at += interval {
 		times = append(times, time.Unix(at, 0).UTC())
 	}
-	if most := int(query.MaxSample); most > 0 && len(times) > most {
-		times = times[len(times)-most:]
+	most := int(query.MaxSample)
+	if most == 0 || len(times) <= most {
+		return times
 	}
-	return times
+	if query.StartTime != nil { // the API promises the most recent ones only where no time range is given
+		return times[:most]
+	}
+	return times[len(times)-most:]
 }

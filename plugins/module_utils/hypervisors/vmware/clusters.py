@@ -11,19 +11,15 @@ from ...estate.nouns import Cluster, Rule
 from .properties import Record, moid_of
 from .sdk import pyvmomi
 
+#: A cluster's settings, read as a whole: the API declares this property with the type that lone hosts have too
+#: (`vim.ComputeResource.ConfigInfo`), so that a vCenter refuses paths into what only the clusters' own type has.
+CONFIGURATION = "configurationEx"
 #: What is read of every cluster.
 CLUSTER_PATHS = (
     "name",
     "host",
     "resourcePool",
-    "configurationEx.drsConfig.enabled",
-    "configurationEx.drsConfig.defaultVmBehavior",
-    "configurationEx.drsConfig.vmotionRate",
-    "configurationEx.drsVmConfig",
-    "configurationEx.dasConfig.enabled",
-    "configurationEx.dasConfig.admissionControlEnabled",
-    "configurationEx.rule",
-    "configurationEx.group",
+    CONFIGURATION,
 )
 #: Modes in which DRS only recommends moves of running VMs.
 ASKING_MODES = frozenset({"manual", "partiallyAutomated"})
@@ -36,6 +32,7 @@ def cluster_from(
 ) -> Cluster:
     """Return the cluster. ``pools`` are all resource pools, ``host_keys`` go from object id to `Host.key`."""
     hosts = (host_keys.get(moid_of(host) or "") for host in record.get("host") or ())
+    drs, availability = _part(record, "drsConfig"), _part(record, "dasConfig")
     return Cluster(
         endpoint=endpoint,
         name=name,
@@ -43,11 +40,11 @@ def cluster_from(
         rival_balancer=rival_balancer(record),
         facts={
             "moid": record.moid,
-            "drs_enabled": bool(record.get("configurationEx.drsConfig.enabled")),
-            "drs_mode": _text(record.get("configurationEx.drsConfig.defaultVmBehavior")),
-            "drs_migration_threshold": record.get("configurationEx.drsConfig.vmotionRate"),
-            "ha_enabled": bool(record.get("configurationEx.dasConfig.enabled")),
-            "ha_admission_control": bool(record.get("configurationEx.dasConfig.admissionControlEnabled")),
+            "drs_enabled": has_drs(record),
+            "drs_mode": _text(getattr(drs, "defaultVmBehavior", None)),
+            "drs_migration_threshold": getattr(drs, "vmotionRate", None),
+            "ha_enabled": bool(getattr(availability, "enabled", False)),
+            "ha_admission_control": bool(getattr(availability, "admissionControlEnabled", False)),
             "resource_pools": pool_facts(record.moid, pools),
         },
     )
@@ -55,9 +52,18 @@ def cluster_from(
 
 def rival_balancer(record: Record) -> str | None:
     """Return ``DRS`` where it moves running VMs without asking (or does not say that it asks), else None."""
-    enabled = record.get("configurationEx.drsConfig.enabled")
-    mode = record.get("configurationEx.drsConfig.defaultVmBehavior")
-    return "DRS" if enabled and mode not in ASKING_MODES else None
+    mode = getattr(_part(record, "drsConfig"), "defaultVmBehavior", None)
+    return "DRS" if has_drs(record) and mode not in ASKING_MODES else None
+
+
+def has_drs(record: Record) -> bool:
+    """Return whether DRS is switched on in a cluster read with `CONFIGURATION`."""
+    return bool(getattr(_part(record, "drsConfig"), "enabled", False))
+
+
+def _part(record: Record, name: str) -> Any:
+    """Return a part of the cluster's settings; None where it has none or the user may not see them."""
+    return getattr(record.get(CONFIGURATION), name, None)
 
 
 def pool_facts(owner: str, pools: Sequence[Record]) -> list[dict[str, Any]]:
@@ -83,12 +89,8 @@ def rules_from(
     Rules among VMs count as mandatory, since DRS would undo a move that breaks one; a rule between VMs and hosts is
     what vCenter says it is ("must" or "should").
     """
-    groups = {group.name: group for group in record.get("configurationEx.group") or ()}
-    built = (
-        _rule(rule, endpoint, groups, vm_uuids, host_keys)
-        for rule in record.get("configurationEx.rule") or ()
-        if rule.enabled
-    )
+    groups = {group.name: group for group in _part(record, "group") or ()}
+    built = (_rule(rule, endpoint, groups, vm_uuids, host_keys) for rule in _part(record, "rule") or () if rule.enabled)
     return tuple(rule for rule in built if rule is not None)
 
 

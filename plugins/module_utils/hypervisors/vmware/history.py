@@ -30,6 +30,8 @@ else:
 REALTIME_KEPT_S = 3600
 #: Real-time samples are averaged to this before they leave the driver: three in one, and steps are never shorter.
 MINUTE_S = 60
+#: A latest sample older than this says nothing of now.
+LATEST_WITHIN_S = 300
 #: Metrics per call where vCenter sets no lower limit of its own.
 METRICS_PER_CALL = 1000
 #: The option that limits a call for rolled-up figures, and its default where it is not set.
@@ -103,12 +105,10 @@ def read_history(
 
 def read_latest(session: Session, catalogue: Catalogue, wanted: Sequence[Entity]) -> Samples:
     """Return the latest real-time sample of each entity, not older than five minutes."""
-    now = session.server_now_ts()
-    span = Span(REALTIME_S, now - 300, now)
     answers: list[tuple[Entity, Any]] = []
     for batch in _batches(wanted, max(1, METRICS_PER_CALL // max(1, len(catalogue.ids)))):
-        answers += query(session, batch, catalogue, span, samples=1)
-    return _samples(catalogue, answers, span.start_ts)
+        answers += query(session, batch, catalogue, None)
+    return _samples(catalogue, answers, session.server_now_ts() - LATEST_WITHIN_S)
 
 
 def latest_use(session: Session, catalogue: Catalogue, entity: Entity) -> Resources | None:
@@ -156,15 +156,15 @@ def query_limit(session: Session) -> int:
 
 
 def query(
-    session: Session, batch: Sequence[Entity], catalogue: Catalogue, span: Span, samples: int | None = None
+    session: Session, batch: Sequence[Entity], catalogue: Catalogue, span: Span | None
 ) -> list[tuple[Entity, Any]]:
-    """Return the answers of one QueryPerf for the batch.
+    """Return the answers of one QueryPerf for the batch: the samples of ``span``, or without one the latest of each.
 
     A batch that the server refuses is halved, so that an entity that has just been deleted costs only itself.
     """
     if not catalogue.ids or not batch:
         return []
-    specs = [_spec(entity, catalogue, span, samples) for entity in batch]
+    specs = [_spec(entity, catalogue, span) for entity in batch]
     manager = session.content.perfManager
     try:
         answers = session.read("read its performance figures", lambda: manager.QueryPerf(specs))
@@ -175,23 +175,32 @@ def query(
             raise
         half = len(batch) // 2
         halves = (batch[:half], batch[half:])
-        return [answer for part in halves for answer in query(session, part, catalogue, span, samples)]
+        return [answer for part in halves for answer in query(session, part, catalogue, span)]
     by_moid = {moid_of(answer.entity): answer for answer in answers or ()}
     found = ((entity, by_moid.get(moid_of(entity.reference))) for entity in batch)
     return [(entity, answer) for entity, answer in found if answer is not None]
 
 
-def _spec(entity: Entity, catalogue: Catalogue, span: Span, samples: int | None) -> Any:
+def _spec(entity: Entity, catalogue: Catalogue, span: Span | None) -> Any:
+    """Return what asks for the samples of one entity.
+
+    The latest is asked for without times: only then is the one sample the most recent (vSphere Web Services API,
+    PerfQuerySpec.maxSample: "... unless a time range is specified").
+    """
     manager = pyvmomi.vim.PerformanceManager
-    return manager.QuerySpec(
+    spec = manager.QuerySpec(
         entity=entity.reference,
         metricId=[manager.MetricId(counterId=counter, instance="") for counter in catalogue.ids],
-        startTime=datetime.fromtimestamp(span.start_ts, UTC),
-        endTime=datetime.fromtimestamp(span.end_ts, UTC),
-        intervalId=span.interval_s,
-        maxSample=samples or math.ceil((span.end_ts - span.start_ts) / span.interval_s) + 1,
+        intervalId=REALTIME_S,
+        maxSample=1,
         format="csv",
     )
+    if span is not None:
+        spec.startTime = datetime.fromtimestamp(span.start_ts, UTC)
+        spec.endTime = datetime.fromtimestamp(span.end_ts, UTC)
+        spec.intervalId = span.interval_s
+        spec.maxSample = math.ceil((span.end_ts - span.start_ts) / span.interval_s) + 1
+    return spec
 
 
 def _kept_intervals(session: Session) -> list[tuple[int, int]]:

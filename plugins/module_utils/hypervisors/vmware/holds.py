@@ -16,6 +16,7 @@ from typing import Any
 from ...estate.resources import RESOURCES, Resources
 from ..protocol import Hold, HoldRefused, HypervisorFault
 from . import bandwidth
+from .clusters import CONFIGURATION, has_drs
 from .hosts import core_mhz
 from .lookup import VmNotHere, find_vm, read_host, read_vm, reference
 from .notes import field_key, read_note, write_note
@@ -134,8 +135,8 @@ def _site(session: Session, hold: Hold) -> Site:
 def _has_pools(session: Session, owner: Any) -> bool:
     if not isinstance(owner, pyvmomi.vim.ClusterComputeResource):
         return True
-    record = read_one(session, owner, ["configurationEx.drsConfig.enabled"])
-    return bool(record is not None and record.get("configurationEx.drsConfig.enabled"))
+    record = read_one(session, owner, [CONFIGURATION])
+    return record is not None and has_drs(record)
 
 
 def _pool_of_vm(session: Session, vm_uuid: str, owner: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..protocol import Finding, HypervisorFault, MoveOrder
-from .clusters import rival_balancer
+from .clusters import CONFIGURATION, rival_balancer
 from .faults import fault_name, fault_text
 from .lookup import HostNotHere, entry_pool, read_host, read_vm
 from .machines import pinning_devices
@@ -117,8 +117,7 @@ def _of_rival(session: Session, host: Record) -> Iterator[Finding]:
     owner = host.get("parent")
     if not isinstance(owner, pyvmomi.vim.ClusterComputeResource):
         return
-    paths = ("name", "configurationEx.drsConfig.enabled", "configurationEx.drsConfig.defaultVmBehavior")
-    cluster = read_one(session, owner, paths)
+    cluster = read_one(session, owner, ("name", CONFIGURATION))
     if cluster is not None and rival_balancer(cluster):
         message = f"DRS in cluster {cluster.get('name')} is fully automated and may move the VM again"
         yield Finding("rival_balancer", message, blocking=False)

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware import history
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.counters import (
+    Catalogue,
     factor,
     sample_ends,
     series_of,
 )
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.history import spans
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.history import Entity, Span, spans
 from hypothesis import given
 from hypothesis import strategies as st
+from pyVmomi import vim
 
 #: vCenter's defaults: real time for an hour, then a day, a week, a month and a year.
 KEPT = [(20, 3600), (300, 86400), (1800, 604800), (7200, 2592000), (86400, 31536000)]
@@ -60,6 +63,16 @@ def test_a_server_that_keeps_real_time_only_gives_no_more_than_that() -> None:
     (span,) = spans(NOW, NOW - 86400, NOW, [(20, 3600)])
     assert span.interval_s == 20
     assert NOW - 3600 <= span.start_ts < NOW - 3600 + 20
+
+
+def test_the_latest_sample_is_asked_for_without_times_which_would_make_it_another() -> None:
+    catalogue = Catalogue({"cpu": (6, "megaHertz")})
+    entity = Entity(vim.VirtualMachine("vm-1"), "vm", "uuid-1", 2500.0)
+    latest = history._spec(entity, catalogue, None)
+    assert (latest.startTime, latest.endTime, latest.intervalId, latest.maxSample) == (None, None, 20, 1)
+    day = history._spec(entity, catalogue, Span(300, NOW - 3600, NOW))
+    assert (day.endTime - day.startTime).total_seconds() == 3600
+    assert (day.intervalId, day.maxSample) == (300, 13)
 
 
 def answer(info: str, **series: str) -> Any:

@@ -64,24 +64,29 @@ def test_objects_that_share_a_name_are_told_apart() -> None:
     ],
 )
 def test_drs_is_a_rival_when_it_moves_without_asking(enabled: bool | None, mode: str | None, rival: str | None) -> None:
-    prefix = "configurationEx__drsConfig__"
-    found = record(**{prefix + "enabled": enabled, prefix + "defaultVmBehavior": mode})
-    assert rival_balancer(found) == rival
+    settings = vim.cluster.ConfigInfoEx(drsConfig=vim.cluster.DrsConfigInfo(enabled=enabled, defaultVmBehavior=mode))
+    assert rival_balancer(record(configurationEx=settings)) == rival
+
+
+def test_a_cluster_whose_settings_may_not_be_read_has_no_rival_and_no_rules() -> None:
+    assert rival_balancer(record()) is None
+    assert rules_from(record(), "vc", {}, {}) == ()
 
 
 def test_a_rule_against_hosts_keeps_its_sense_and_unknown_members_are_left_out() -> None:
     vm, stranger = vim.VirtualMachine("vm-1"), vim.VirtualMachine("vm-9")
     types = vim.cluster
-    cluster = record(
-        configurationEx__group=[
+    settings = types.ConfigInfoEx(
+        group=[
             types.VmGroup(name="v", vm=[vm, stranger]),
             types.HostGroup(name="h", host=[vim.HostSystem("host-1")]),
         ],
-        configurationEx__rule=[
+        rule=[
             types.VmHostRuleInfo(name="r", enabled=True, mandatory=True, vmGroupName="v", antiAffineHostGroupName="h"),
             types.DependencyRuleInfo(name="order", enabled=True, vmGroup="v", dependsOnVmGroup="v"),
         ],
     )
+    cluster = record(configurationEx=settings)
     (rule,) = rules_from(cluster, "vc", {"vm-1": "uuid-1"}, {"host-1": "vc/host-1"})
     assert (rule.kind, rule.mandatory) == ("vm_host_anti_affinity", True)
     assert rule.vm_uuids == {"uuid-1"}
