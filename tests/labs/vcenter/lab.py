@@ -200,6 +200,11 @@ def named(content: Any, kind: Any, name: str) -> Any:
         view.Destroy()
 
 
+def local_datastore(host: Any, folder: Path) -> Any:
+    """Give a host a datastore of its own in that folder and return it."""
+    return host.configManager.datastoreSystem.CreateLocalDatastore(name="local", path=str(folder))
+
+
 def task_done(task: Any) -> Any:
     """Wait for a task of the administrator's and return its result."""
     wait_until(lambda: task.info.state in ("success", "error"), f"{task.info.descriptionId}")

@@ -87,6 +87,26 @@ def test_hostile_names_pass_through_unharmed(vcenter: VCenter, connect: Connect,
     assert found.notes == name
 
 
+def test_names_are_those_that_people_gave(vcenter: VCenter, connect: Connect) -> None:
+    """A vCenter itself escapes three characters in names."""
+    content = vcenter.administrator()
+    for kind, name in ((vim.VirtualMachine, "DC0_H0_VM0"), (vim.HostSystem, "DC0_H0"), (vim.Datastore, "LocalDS_0")):
+        vcenter.set(named(content, kind, name), "name", "50%25 of a%2fb")
+    inventory = connect(vcenter).inventory()
+    machine = vm(inventory, "50% of a/b")
+    assert machine.storages == ("50% of a/b",)
+    assert machine.host_key == host(inventory, "50% of a/b").key
+
+
+def test_an_agent_of_vsphere_s_own_is_pinned(vcenter: VCenter, connect: Connect) -> None:
+    machine = named(vcenter.administrator(), vim.VirtualMachine, "DC0_H0_VM0")
+    agent = {"extensionKey": "com.vmware.vim.eam", "type": "cluster-agent"}
+    vcenter.set(machine, "config.managedBy", agent)
+    inventory = connect(vcenter).inventory()
+    assert vm(inventory, "DC0_H0_VM0").pinned_by == ("agent: com.vmware.vim.eam",)
+    assert vm(inventory, "DC0_H0_VM1").pinned_by == ()
+
+
 def test_namesakes_are_two_vms_with_their_own_uuids(vcenter: VCenter, connect: Connect) -> None:
     content = vcenter.administrator()
     for name in ("DC0_H0_VM0", "DC0_C0_RP0_VM0"):

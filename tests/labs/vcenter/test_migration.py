@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,13 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
     Tuning,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver
-from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done, wait_until
+from ansible_collections.foresight.migration.tests.labs.vcenter.lab import (
+    VCenter,
+    local_datastore,
+    named,
+    task_done,
+    wait_until,
+)
 from pyVmomi import vim
 
 Start = Callable[..., VCenter]
@@ -89,6 +96,22 @@ def test_the_hosts_own_lists_follow_the_vm(vcenter: VCenter, connect: Connect) -
 def hosts_listing(content: Any, machine: Any) -> list[Any]:
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.HostSystem], True)
     return [host for host in view.view if machine in host.vm]
+
+
+@pytest.mark.parametrize("storage_copy", [True, False])
+def test_disks_go_along_only_when_they_may_to_a_datastore_that_the_destination_has(
+    vcenter: VCenter, connect: Connect, tmp_path: Path, storage_copy: bool
+) -> None:
+    driver = connect(vcenter)
+    uuid = uuid_of(driver)
+    destination = other_host(driver, uuid)
+    content = vcenter.administrator()
+    host = named(content, vim.HostSystem, next(h.name for h in driver.inventory().hosts if h.host_id == destination))
+    vcenter.set(host, "datastore", [])
+    local = local_datastore(host, tmp_path)
+    follow(driver, driver.start_migration(MoveOrder(uuid, destination, "", storage_copy=storage_copy), driver))
+    (datastore,) = named(content, vim.VirtualMachine, VM).datastore
+    assert (datastore._moId == local._moId) == storage_copy
 
 
 def test_another_process_finds_the_move_and_where_it_goes(vcenter: VCenter, connect: Connect) -> None:

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Finding, MoveOrder
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.driver import VmwareDriver
-from ansible_collections.foresight.migration.tests.labs.vcenter.lab import VCenter, named, task_done
+from ansible_collections.foresight.migration.tests.labs.vcenter.lab import (
+    VCenter,
+    local_datastore,
+    named,
+    task_done,
+)
 from pyVmomi import vim
 
 Start = Callable[..., VCenter]
@@ -72,6 +77,10 @@ def no_datastore(vcenter: VCenter, vm: Any, host: Any) -> None:
     vcenter.set(host, "datastore", [])
 
 
+def agent(vcenter: VCenter, vm: Any, host: Any) -> None:
+    vcenter.set(vm, "config.managedBy", {"extensionKey": "com.vmware.vim.eam", "type": "cluster-agent"})
+
+
 def suspension(vcenter: VCenter, vm: Any, host: Any) -> None:
     task_done(vm.Suspend())
 
@@ -120,6 +129,7 @@ def passthrough(vcenter: VCenter, vm: Any, host: Any) -> None:
         (backup, "relocation_disabled"),
         (host_drive, "vm_pinned"),
         (passthrough, "vm_pinned"),
+        (agent, "vm_pinned"),
     ],
 )
 def test_each_obstacle_is_found(vcenter: VCenter, connect: Connect, prepare: Prepare, code: str) -> None:
@@ -188,10 +198,15 @@ def test_vcenter_s_own_objections_are_passed_on(start: Start, connect: Connect, 
     assert {finding.blocking for finding in warned.values()} == {False}
 
 
-def test_missing_datastores_do_not_matter_when_disks_are_copied(vcenter: VCenter, connect: Connect) -> None:
-    content = vcenter.administrator()
-    no_datastore(vcenter, None, named(content, vim.HostSystem, HOST))
-    assert "storage_missing" not in ask(connect(vcenter), storage_copy=True)
+def test_disks_that_may_be_copied_need_a_datastore_to_go_to(vcenter: VCenter, connect: Connect, tmp_path: Path) -> None:
+    host = named(vcenter.administrator(), vim.HostSystem, HOST)
+    no_datastore(vcenter, None, host)
+    driver = connect(vcenter)
+    assert ask(driver, storage_copy=True)["datastore_missing"].blocking
+    local_datastore(host, tmp_path)
+    assert ask(driver, storage_copy=True) == {}
+    assert ask(driver, storage_copy=True, options={"datastore": "elsewhere"})["datastore_missing"].blocking
+    assert ask(driver)["storage_missing"].blocking
 
 
 def test_a_lone_host_cannot_migrate(start: Start, connect: Connect) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...estate.nouns import Cluster, Rule
+from .names import plain_name
 from .properties import Record, moid_of
 from .sdk import pyvmomi
 
@@ -71,7 +72,7 @@ def pool_facts(owner: str, pools: Sequence[Record]) -> list[dict[str, Any]]:
     return [
         {
             "moid": pool.moid,
-            "name": pool.get("name"),
+            "name": plain_name(pool.get("name")),
             "parent": moid_of(pool.get("parent")),
             "cpu_reservation_mhz": pool.get("config.cpuAllocation.reservation"),
             "memory_reservation_mib": pool.get("config.memoryAllocation.reservation"),

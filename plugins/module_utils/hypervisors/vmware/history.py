@@ -30,6 +30,8 @@ else:
 REALTIME_KEPT_S = 3600
 #: Real-time samples are averaged to this before they leave the driver: three in one, and steps are never shorter.
 MINUTE_S = 60
+#: What a vCenter answers that cannot reach the host which alone has the real-time samples.
+HOST_AWAY = frozenset({"HostCommunication", "HostNotConnected", "HostNotReachable"})
 #: A latest sample older than this says nothing of now.
 LATEST_WITHIN_S = 300
 #: Metrics per call where vCenter sets no lower limit of its own.
@@ -160,7 +162,8 @@ def query(
 ) -> list[tuple[Entity, Any]]:
     """Return the answers of one QueryPerf for the batch: the samples of ``span``, or without one the latest of each.
 
-    A batch that the server refuses is halved, so that an entity that has just been deleted costs only itself.
+    A batch that the server refuses is halved, so that an entity that has just been deleted, or whose host has just
+    gone from its vCenter, costs only itself.
     """
     if not catalogue.ids or not batch:
         return []
@@ -169,7 +172,7 @@ def query(
     try:
         answers = session.read("read its performance figures", lambda: manager.QueryPerf(specs))
     except HypervisorFault as fault:
-        if len(batch) == 1 and isinstance(fault, GoneFromInventory):
+        if len(batch) == 1 and (isinstance(fault, GoneFromInventory) or fault.details.get("fault") in HOST_AWAY):
             return []
         if len(batch) == 1:
             raise

@@ -10,7 +10,7 @@ from typing import Any
 from ...estate.nouns import Host
 from ...estate.resources import Resources
 from .cpu_modes import CpuModes
-from .names import Names
+from .names import Names, plain_name
 from .properties import Record, moid_of
 
 #: What is read of every host.
@@ -58,7 +58,7 @@ def host_from(record: Record, endpoint: str, names: Names, modes: CpuModes, ente
     return Host(
         endpoint=endpoint,
         host_id=record.moid,
-        name=str(record.get("name")),
+        name=plain_name(record.get("name")),
         family="vmware",
         state=_state(record, entering_maintenance),
         capacity=Resources(

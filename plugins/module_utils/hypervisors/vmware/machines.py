@@ -10,10 +10,14 @@ from typing import Any
 from ...estate.nouns import Host, Vm
 from ...estate.resources import Resources
 from .cpu_modes import CpuModes
-from .names import Names
+from .names import Names, plain_name
 from .properties import Record, moid_of
 from .sdk import pyvmomi
 
+#: Which extension of vCenter manages a VM, and the one that runs agents on hosts and in clusters (those of vSphere
+#: Cluster Services among them), which nobody else may move.
+AGENT_OF = "config.managedBy.extensionKey"
+AGENT_MANAGER = "com.vmware.vim.eam"
 #: What is read of every VM.
 VM_PATHS = (
     "name",
@@ -24,6 +28,7 @@ VM_PATHS = (
     "config.instanceUuid",
     "config.uuid",
     "config.template",
+    AGENT_OF,
     "config.annotation",
     "config.guestFullName",
     "config.hardware.numCPU",
@@ -53,7 +58,7 @@ def vm_from(
     return Vm(
         endpoint=endpoint,
         uuid=str(record.get("config.instanceUuid")),
-        name=str(record.get("name")),
+        name=plain_name(record.get("name")),
         host_key=host.key if host is not None else None,
         power_state=power_state(record),
         allocated=Resources(
@@ -68,7 +73,7 @@ def vm_from(
         networks=names.of(record.get("network")),
         storages=names.of(record.get("datastore")),
         required_cpu_features=modes.required(record.get("runtime.minRequiredEVCModeKey")),
-        pinned_by=pinned_by,
+        pinned_by=(*pinned_by, *agent_pins(record)),
         is_template=bool(record.get("config.template")),
         labels=names.labels(record),
         notes=str(record.get("config.annotation") or ""),
@@ -117,6 +122,11 @@ def pinning_devices(devices: Iterable[Any]) -> tuple[str, ...]:
     """Return ``kind: label`` of each device that ties its VM to the hardware of its host."""
     found = ((_pinning_kind(device), device) for device in devices)
     return tuple(f"{kind}: {_label(device)}" for kind, device in found if kind)
+
+
+def agent_pins(record: Record) -> tuple[str, ...]:
+    """Return ``agent: its manager`` of a VM, read with `AGENT_OF`, that is an agent of vSphere's own; else nothing."""
+    return (f"agent: {AGENT_MANAGER}",) if record.get(AGENT_OF) == AGENT_MANAGER else ()
 
 
 def _label(device: Any) -> str:

@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ..protocol import HypervisorFault, Job, MoveOrder, Progress
+from . import storage
 from .faults import fault_text
 from .holds import find_all, hold_pool
-from .lookup import entry_pool, host_of, read_host, read_vm, reference
-from .properties import moid_of, read_one
+from .lookup import entry_pool, host_of, read_host, read_vm
+from .properties import Record, moid_of
 from .sdk import pyvmomi
 from .session import Session
 from .tasks import RELOCATIONS, TaskState, running_tasks, task_reference, task_state, wait_until_ended
@@ -26,9 +26,9 @@ PRIORITIES = {"high": "highPriority", "default": "defaultPriority", "low": "lowP
 
 def start(session: Session, order: MoveOrder) -> Job:
     """Start a live migration within this vCenter and return at once."""
-    vm = read_vm(session, order.vm_uuid, ["runtime.host", "resourcePool"])
+    vm = read_vm(session, order.vm_uuid, ["runtime.host", "datastore"])
     pool = hold_pool(session, order.reservation_id)
-    spec = _spec(session, order, vm.get("runtime.host"), pool)
+    spec = _spec(session, order, vm, pool)
     priority = PRIORITIES.get(str(order.options.get("priority", "")), _priority(held=pool is not None))
     machine = vm.reference
     task = session.write("start a migration", lambda: machine.RelocateVM_Task(spec, priority))
@@ -88,24 +88,12 @@ def abort(session: Session, job: Job) -> None:
         )
 
 
-def _spec(session: Session, order: MoveOrder, source: Any, pool: Any) -> Any:
-    host = reference(session, "HostSystem", order.destination_host_id)
-    spec = pyvmomi.vim.vm.RelocateSpec(host=host, pool=pool)
-    if pool is None:
-        spec.pool = entry_pool(session, source, host)
-    if order.storage_copy and order.storages:
-        spec.datastore = _datastore(session, order.destination_host_id, order.storages)
-    return spec
-
-
-def _datastore(session: Session, host_id: str, names: Sequence[str]) -> Any:
-    host = read_host(session, host_id, ["datastore"])
-    for datastore in host.get("datastore") or ():
-        record = read_one(session, datastore, ["name"])
-        if record is not None and record.get("name") in names:
-            return datastore
-    raise HypervisorFault(
-        f"Host {host_id} has none of the datastores {', '.join(names)}", details={"fault": "DatastoreUnknown"}
+def _spec(session: Session, order: MoveOrder, vm: Record, pool: Any) -> Any:
+    host = read_host(session, order.destination_host_id, ["datastore"])
+    return pyvmomi.vim.vm.RelocateSpec(
+        host=host.reference,
+        pool=pool or entry_pool(session, vm.get("runtime.host"), host.reference),
+        datastore=storage.destination(session, order, vm, host),
     )
 
 

@@ -4,12 +4,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .properties import Record
+
+_ESCAPED = re.compile("%(2[Ff]|5[Cc]|25)")
+_MEANT = {"2f": "/", "5c": "\\", "25": "%"}
+
+
+def plain_name(name: Any) -> str:
+    """Return the name of an object as people know it: a vCenter escapes slash, backslash and percent sign in it.
+
+    (vSphere Web Services API, ManagedEntity.name.)
+    """
+    return _ESCAPED.sub(lambda found: _MEANT[found.group(1).lower()], str(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,6 @@ class Names:
 
 
 def _distinct(records: Iterable[Record]) -> dict[str, str]:
-    names = {record.moid: str(record.get("name")) for record in records}
+    names = {record.moid: plain_name(record.get("name")) for record in records}
     shared = {name for name, count in Counter(names.values()).items() if count > 1}
     return {moid: f"{name} ({moid})" if name in shared else name for moid, name in names.items()}

@@ -11,10 +11,12 @@ from ..protocol import Finding, HypervisorFault, MoveOrder
 from .clusters import CONFIGURATION, rival_balancer
 from .faults import fault_name, fault_text
 from .lookup import HostNotHere, entry_pool, read_host, read_vm
-from .machines import pinning_devices
+from .machines import AGENT_OF, agent_pins, pinning_devices
+from .names import plain_name
 from .properties import Record, moid_of, read_one
 from .sdk import pyvmomi
 from .session import Session
+from .storage import NoDatastore, destination, missing
 from .tasks import EVACUATIONS, RELOCATIONS, running_tasks, wait_for
 
 _VM_PATHS = (
@@ -26,6 +28,7 @@ _VM_PATHS = (
     "runtime.powerState",
     "runtime.connectionState",
     "config.template",
+    AGENT_OF,
     "config.hardware.device",
 )
 _HOST_PATHS = (
@@ -57,7 +60,7 @@ def examine(session: Session, vm_uuid: str, host_id: str, order: MoveOrder) -> t
     own = [
         *_of_vm(vm),
         *_of_host(host),
-        *_of_fit(vm, host, order),
+        *_of_fit(session, vm, host, order),
         *_of_tasks(session, vm, host),
         *_of_rival(session, host),
     ]
@@ -77,12 +80,14 @@ def _of_vm(vm: Record) -> Iterator[Finding]:
         yield Finding("vm_not_connected", f"vCenter says the VM is {connection}")
     for device in pinning_devices(vm.get("config.hardware.device") or ()):
         yield Finding("vm_pinned", f"A device ties it to its host: {device}", details={"device": device})
+    for agent in agent_pins(vm):
+        yield Finding("vm_pinned", f"Only vSphere itself may move it: {agent}", details={"agent": agent})
     if "RelocateVM_Task" in (vm.get("disabledMethod") or ()):
         yield Finding("relocation_disabled", "Something (often a backup) has disabled its relocation for now")
 
 
 def _of_host(host: Record) -> Iterator[Finding]:
-    name = host.get("name")
+    name = plain_name(host.get("name"))
     connection = str(host.get("runtime.connectionState"))
     if connection != "connected":
         yield Finding("host_disconnected", f"Host {name} is {connection}")
@@ -94,15 +99,19 @@ def _of_host(host: Record) -> Iterator[Finding]:
         yield Finding("vmotion_disabled", f"Host {name} has no VMkernel port with vMotion enabled")
 
 
-def _of_fit(vm: Record, host: Record, order: MoveOrder) -> Iterator[Finding]:
+def _of_fit(session: Session, vm: Record, host: Record, order: MoveOrder) -> Iterator[Finding]:
     if moid_of(vm.get("runtime.host")) == host.moid:
-        yield Finding("already_there", f"It already runs on host {host.get('name')}")
-    missing = _missing(vm.get("network"), host.get("network"))
-    if missing:
-        yield Finding("network_missing", "The host lacks networks of the VM", details={"networks": missing})
-    missing = _missing(vm.get("datastore"), host.get("datastore"))
-    if missing and not order.storage_copy:
-        yield Finding("storage_missing", "The host lacks datastores of the VM", details={"datastores": missing})
+        yield Finding("already_there", f"It already runs on host {plain_name(host.get('name'))}")
+    networks = missing(vm.get("network"), host.get("network"))
+    if networks:
+        yield Finding("network_missing", "The host lacks networks of the VM", details={"networks": networks})
+    datastores = missing(vm.get("datastore"), host.get("datastore"))
+    if datastores and not order.storage_copy:
+        yield Finding("storage_missing", "The host lacks datastores of the VM", details={"datastores": datastores})
+    try:
+        destination(session, order, vm, host)
+    except NoDatastore as error:
+        yield Finding(error.code, error.message, details=error.details)
 
 
 def _of_tasks(session: Session, vm: Record, host: Record) -> Iterator[Finding]:
@@ -110,7 +119,7 @@ def _of_tasks(session: Session, vm: Record, host: Record) -> Iterator[Finding]:
         code = "migration_running" if task.description_id in RELOCATIONS else "task_running"
         yield Finding(code, f"A task works on it: {task.description_id}", details={"task": task.moid})
     if any(task.description_id in EVACUATIONS for task in running_tasks(session, host.reference)):
-        yield Finding("host_entering_maintenance", f"Host {host.get('name')} is entering maintenance mode")
+        yield Finding("host_entering_maintenance", f"Host {plain_name(host.get('name'))} is entering maintenance mode")
 
 
 def _of_rival(session: Session, host: Record) -> Iterator[Finding]:
@@ -119,7 +128,7 @@ def _of_rival(session: Session, host: Record) -> Iterator[Finding]:
         return
     cluster = read_one(session, owner, ("name", CONFIGURATION))
     if cluster is not None and rival_balancer(cluster):
-        message = f"DRS in cluster {cluster.get('name')} is fully automated and may move the VM again"
+        message = f"DRS in cluster {plain_name(cluster.get('name'))} is fully automated and may move the VM again"
         yield Finding("rival_balancer", message, blocking=False)
 
 
@@ -127,15 +136,18 @@ def _of_checker(session: Session, vm: Record, host: Record, order: MoveOrder) ->
     """Yield what vCenter's own two checks say: compatibility of the hosts, then of this very relocation."""
     checker = session.content.vmProvisioningChecker
     machine, target = vm.reference, host.reference
-    spec = pyvmomi.vim.vm.RelocateSpec(host=target, pool=entry_pool(session, vm.get("runtime.host"), target))
+    spec = pyvmomi.vim.vm.RelocateSpec(
+        host=target,
+        pool=entry_pool(session, vm.get("runtime.host"), target),
+        datastore=destination(session, order, vm, host),
+    )
     yield from _ask(
         session,
         "compatibility",
         "check vMotion compatibility",
         lambda: checker.QueryVMotionCompatibilityEx_Task([machine], [target]),
     )
-    if not order.storage_copy:
-        yield from _ask(session, "relocation", "check a relocation", lambda: checker.CheckRelocate_Task(machine, spec))
+    yield from _ask(session, "relocation", "check a relocation", lambda: checker.CheckRelocate_Task(machine, spec))
 
 
 def _ask(session: Session, what: str, doing: str, question: Callable[[], Any]) -> Iterator[Finding]:
@@ -154,8 +166,3 @@ def _ask(session: Session, what: str, doing: str, question: Callable[[], Any]) -
 def _findings(code: str, faults: Iterable[Any] | None, *, blocking: bool) -> Iterator[Finding]:
     for fault in faults or ():
         yield Finding(code, fault_text(fault), blocking, {"fault": fault_name(fault)})
-
-
-def _missing(needed: Iterable[Any] | None, offered: Iterable[Any] | None) -> list[str]:
-    there = {moid_of(reference) for reference in offered or ()}
-    return sorted(str(moid_of(reference)) for reference in needed or () if moid_of(reference) not in there)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import HypervisorFault
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware import history
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.counters import (
     Catalogue,
@@ -73,6 +74,23 @@ def test_the_latest_sample_is_asked_for_without_times_which_would_make_it_anothe
     day = history._spec(entity, catalogue, Span(300, NOW - 3600, NOW))
     assert (day.endTime - day.startTime).total_seconds() == 3600
     assert (day.intervalId, day.maxSample) == (300, 13)
+
+
+def test_entities_whose_host_is_away_cost_only_themselves() -> None:
+    lost = {"vm-2", "vm-5"}
+
+    def query_perf(specs: list[Any]) -> list[Any]:
+        if any(spec.entity._moId in lost for spec in specs):
+            raise HypervisorFault("refused", details={"fault": "HostNotConnected"})
+        return [SimpleNamespace(entity=spec.entity) for spec in specs]
+
+    manager = SimpleNamespace(QueryPerf=query_perf)
+    session: Any = SimpleNamespace(
+        content=SimpleNamespace(perfManager=manager), read=lambda doing, question: question()
+    )
+    everyone = [Entity(vim.VirtualMachine(f"vm-{n}"), "vm", f"uuid-{n}", 2500.0) for n in range(7)]
+    answers = history.query(session, everyone, Catalogue({"cpu": (6, "megaHertz")}), None)
+    assert [entity.entity_id for entity, unused in answers] == ["uuid-0", "uuid-1", "uuid-3", "uuid-4", "uuid-6"]
 
 
 def answer(info: str, **series: str) -> Any:

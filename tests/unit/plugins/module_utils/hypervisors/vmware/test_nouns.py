@@ -14,8 +14,11 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vm
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.cpu_modes import CpuModes
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.hosts import vmotion_link
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.machines import pinning_devices
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.names import Names
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.machines import (
+    agent_pins,
+    pinning_devices,
+)
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.names import Names, plain_name
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.notes import read_note
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.vmware.properties import Record
 from pyVmomi import vim
@@ -50,6 +53,24 @@ def test_objects_that_share_a_name_are_told_apart() -> None:
     names = Names.build(networks, [], [])
     references = [SimpleNamespace(_moId=moid) for moid in ("network-1", "n-3", "hidden-9")]
     assert names.of(references) == ("VM Network (network-1)", "b")
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("centos%2f7", "centos/7"),
+        ("10.0.0.0%2F24", "10.0.0.0/24"),
+        ("a%5cb%5Cc", "a\\b\\c"),
+        ("100%25", "100%"),
+        ("%252f", "%2f"),
+        ("100% of %41", "100% of %41"),
+        ("{{ 名前 }}", "{{ 名前 }}"),
+    ],
+)
+def test_a_name_is_what_people_gave_not_how_vcenter_escapes_it(told: str, meant: str) -> None:
+    assert plain_name(told) == meant
+    names = Names.build([record("network-1", name=told)], [], [])
+    assert names.of([SimpleNamespace(_moId="network-1")]) == (meant,)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +187,12 @@ def test_ordinary_devices_pin_nothing() -> None:
         DEVICE.ParaVirtualSCSIController(key=3, sharedBus="noSharing"),
     ]
     assert pinning_devices(devices) == ()
+
+
+def test_an_agent_of_vsphere_s_own_is_pinned_and_other_managed_vms_are_not() -> None:
+    assert agent_pins(record(config__managedBy__extensionKey="com.vmware.vim.eam"))
+    assert agent_pins(record(config__managedBy__extensionKey="com.example.appliance")) == ()
+    assert agent_pins(record()) == ()
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[1, 2]", "17", '{"a": 1'])
