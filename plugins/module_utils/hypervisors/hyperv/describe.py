@@ -98,10 +98,17 @@ def node_state(node: Mapping[str, Any]) -> str:
     return "disconnected"
 
 
-def vm_noun(row: Mapping[str, Any], host: Host, role: Mapping[str, Any] | None, volumes: Sequence[str]) -> Vm:
+def vm_noun(
+    row: Mapping[str, Any],
+    host: Host,
+    role: Mapping[str, Any] | None,
+    volumes: Sequence[str],
+    switches: Mapping[str, str],
+) -> Vm:
     """Return the VM for its row in an answer of the operation ``vms``, without its use.
 
-    ``role`` is its row in the cluster (None: not clustered), ``volumes`` are the paths of the cluster's shared volumes.
+    ``role`` is its row in the cluster (None: not clustered), ``volumes`` are the paths of the cluster's shared volumes,
+    ``switches`` the names of the host's switches by id: an adapter itself has only the last known name of its own.
     """
     vcpus = float(row.get("vcpus") or 0)
     assigned_mib = row.get("memory_assigned_mib")
@@ -138,7 +145,7 @@ def vm_noun(row: Mapping[str, Any], host: Host, role: Mapping[str, Any] | None, 
             memory_mib=float(row.get("memory_minimum_mib") or 0) if dynamic else startup_mib,
             network_mbit_s=_sum_of(connected, "reserved_bits_s") / BITS_PER_MBIT,
         ),
-        networks=tuple(sorted({adapter["switch_name"] for adapter in connected})),
+        networks=tuple(sorted({switches.get(one["switch_id"], one["switch_name"]) for one in connected})),
         storages=tuple(sorted({storage_of(path, host.host_id, volumes) for path in paths})),
         required_cpu_features=host.cpu_features,
         pinned_by=_pinned_by(row, host, role is not None),

@@ -25,6 +25,9 @@ BITS_PER_MBIT = 10**6
 #: Set-VMHardDiskDrive counts operations of 8 KB (Microsoft, "Set-VMHardDiskDrive").
 IOPS_PER_MIB_S = 128
 MAX_WEIGHT = 100
+#: Set-VMNetworkAdapter rounds a minimum to the nearest multiple of these bits/s (Microsoft, "Set-VMNetworkAdapter"),
+#: and Hyper-V keeps memory in MiB: what is asked for is rounded up to what comes back, else it is not known as ours.
+BANDWIDTH_STEP = 8
 _NOTE = re.compile(r"\n?\[foresight\.migration (\{[^\n]*\})\]\s*\Z")
 
 
@@ -59,8 +62,8 @@ def asked(tuning: Mapping[str, Any], amount: Resources) -> Settings:
     link, others = (adapter["link_bits_s"], adapter["other_weights"]) if adapter is not None else (0, 0)
     wanted = {
         CPU: _reserve_percent(amount.cpu_cores, tuning["vcpus"], tuning["cpu_limit_percent"]),
-        MEMORY: math.ceil(amount.memory_mib * MIB),
-        BITS: math.ceil(bits_s),
+        MEMORY: math.ceil(amount.memory_mib) * MIB,
+        BITS: math.ceil(bits_s / BANDWIDTH_STEP) * BANDWIDTH_STEP,
         WEIGHT: needed_weight(bits_s, link, others),
         DISK: math.ceil(amount.disk_mib_s * IOPS_PER_MIB_S),
     }

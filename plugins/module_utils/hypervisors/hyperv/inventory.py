@@ -151,7 +151,9 @@ def _storages(host: Host, vms: Sequence[Vm], membership: Membership, declared: S
 
 
 def _vms(host: Host, seen: HostAnswers, membership: Membership) -> list[Vm]:
-    found = [vm_noun(row, host, membership.roles.get(row["id"]), membership.volumes) for row in seen.vms]
+    switches = {switch["id"]: switch["name"] for switch in seen.facts["switches"]} if seen.facts is not None else {}
+    roles, volumes = membership.roles, membership.volumes
+    found = [vm_noun(row, host, roles.get(row["id"]), volumes, switches) for row in seen.vms]
     return [replace(vm, used=_vm_used(vm, seen.usage)) for vm in found]
 
 

@@ -18,6 +18,8 @@ from ansible_collections.foresight.migration.tests.labs.hyperv.model.vms import 
 Answer = dict[str, Any]
 #: Thousandths of a per cent in a per cent.
 _RESERVE_UNIT = 1000
+#: Set-VMNetworkAdapter rounds to the nearest multiple of this.
+_BANDWIDTH_STEP = 8
 
 
 def migration_settings(site: Site, host: Host, parameters: Mapping[str, Any]) -> Answer:
@@ -170,7 +172,7 @@ def _set_adapter(host: Host, vm: Vm, wanted: Mapping[str, Any]) -> Answer | None
     if _mode(host, adapter) != needed:
         return {"setting": "network", "message": failures.wrong_bandwidth_mode(host.language)}
     if bits_s is not None:
-        adapter.reserved_bits_s = bits_s
+        adapter.reserved_bits_s = round(bits_s / _BANDWIDTH_STEP) * _BANDWIDTH_STEP
     if weight is not None:
         adapter.weight = weight
     return None

@@ -21,8 +21,8 @@ if ($computer.PartOfDomain) {
 $cluster = $null
 $nodes = @()
 $history = $false
-$service = Get-CimInstance -ClassName Win32_Service -Filter "Name = 'ClusSvc'"
-if ($service -and $service.Started) {
+# services are for administrators to ask about, processes for everybody
+if (Get-Process -Name clussvc -ErrorAction SilentlyContinue) {
     $cluster = [string](Get-Cluster).Name
     $history = [bool](Get-Cluster).S2DEnabled -and
         [bool](Get-Command -Name Get-ClusterPerformanceHistory -ErrorAction SilentlyContinue)

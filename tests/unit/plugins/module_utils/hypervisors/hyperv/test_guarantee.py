@@ -37,9 +37,11 @@ class Machine:
         for key in ("notes", guarantee.CPU, guarantee.MEMORY):
             if parameters[key] is not None and key not in self.refuses:
                 self.state[key] = parameters[key]
+        self.state[guarantee.MEMORY] = self.state[guarantee.MEMORY] // 2**20 * 2**20
         for wanted in parameters["adapters"]:
             found = next(a for a in self.state["adapters"] if a["id"] == wanted["id"])
             found.update({key: value for key, value in wanted.items() if value is not None})
+            found[guarantee.BITS] = round(found[guarantee.BITS] / 8) * 8
         if parameters["disks"]:
             self.state["disks"] = parameters["disks"]
         return {"found": True, "refused": []}
@@ -90,6 +92,17 @@ def test_a_soft_tier_takes_back_what_a_hard_one_gave_and_no_more() -> None:
     assert machine.state["adapters"][0]["minimum_bits_s"] == 0
     assert machine.state["notes"] == "mine\nand mine"
     assert set(told.values()) == {"ledger"}
+
+
+def test_what_hyper_v_rounds_is_still_known_as_ours() -> None:
+    machine = Machine()
+    odd = Resources(cpu_cores=1.5, memory_mib=2000.3, network_mbit_s=123.456786)
+    told = Holds(machine.hosts()).settle(hold(amount=odd))
+    assert (told["memory"], told["network"]) == ("hypervisor", "hypervisor")
+    Holds(machine.hosts()).settle(hold("soft"))
+    assert machine.state["adapters"][0]["minimum_bits_s"] == 0
+    assert machine.state["memory_minimum_bytes"] == 512 * 2**20
+    assert machine.state["notes"] == ""
 
 
 def test_a_refused_minimum_leaves_the_memory_to_the_ledger() -> None:

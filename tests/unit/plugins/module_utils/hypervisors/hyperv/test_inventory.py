@@ -35,6 +35,10 @@ OTHER = "7f9619ff-8b86-d011-b42d-00c04fc964ff"
 VOLUME = "C:\\ClusterStorage\\Volume1"
 
 
+#: The host's switches by id.
+SWITCHES = {"s1": "LAN"}
+
+
 def host_answer(name: str = "HV1", **changes: Any) -> dict[str, Any]:
     return {
         "computer_name": name,
@@ -136,26 +140,33 @@ def test_speeds_that_the_user_gives_count_more_than_what_windows_says() -> None:
 
 
 def test_the_size_of_a_vm_with_dynamic_memory_is_what_it_has_and_not_its_maximum(host: Host) -> None:
-    vm = vm_noun(vm_row(), host, None, (VOLUME,))
+    vm = vm_noun(vm_row(), host, None, (VOLUME,), SWITCHES)
     assert (vm.allocated.memory_mib, vm.guaranteed.memory_mib) == (3000.0, 512.0)
     assert vm.facts["resident_mib"] == 3000.0
 
 
 def test_the_memory_of_a_vm_without_dynamic_memory_is_all_its_own(host: Host) -> None:
-    vm = vm_noun(vm_row(dynamic_memory=False), host, None, ())
+    vm = vm_noun(vm_row(dynamic_memory=False), host, None, (), SWITCHES)
     assert (vm.allocated.memory_mib, vm.guaranteed.memory_mib) == (2048.0, 2048.0)
 
 
 def test_reserves_are_in_the_units_of_the_estate(host: Host) -> None:
-    vm = vm_noun(vm_row(), host, None, ())
+    vm = vm_noun(vm_row(), host, None, (), SWITCHES)
     assert (vm.guaranteed.cpu_cores, vm.guaranteed.network_mbit_s) == (1.0, 100.0)
     assert vm.allocated.network_mbit_s == 1000.0
     assert vm.networks == ("LAN",)
 
 
+def test_a_network_has_the_name_that_its_switch_has_now(host: Host) -> None:
+    row = vm_row()
+    row["adapters"][0]["switch_name"] = "the name before"
+    assert vm_noun(row, host, None, (), SWITCHES).networks == ("LAN",)
+    assert vm_noun(row, host, None, (), {}).networks == ("the name before",)
+
+
 def test_a_vm_needs_a_processor_of_the_same_maker(host: Host) -> None:
     amd = host_noun(host_answer(cpu_vendor="AuthenticAMD"), "lab", "hv2", None, "up", {})
-    assert not vm_noun(vm_row(), host, None, ()).required_cpu_features <= amd.cpu_features
+    assert not vm_noun(vm_row(), host, None, (), SWITCHES).required_cpu_features <= amd.cpu_features
 
 
 @pytest.mark.parametrize(
@@ -174,7 +185,7 @@ def test_what_ties_a_vm_to_its_host_is_named(
 ) -> None:
     host = host_noun(host_answer(os_version=os_version), "lab", "hv1", None, "up", {})
     role = cluster_answer()["roles"][0] if clustered else None
-    assert vm_noun(vm_row(**changes), host, role, ()).pinned_by == pinned
+    assert vm_noun(vm_row(**changes), host, role, (), SWITCHES).pinned_by == pinned
 
 
 @pytest.mark.parametrize(
