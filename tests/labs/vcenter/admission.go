@@ -128,6 +128,11 @@ func (l *lab) admit(ctx *simulator.Context, vm *simulator.VirtualMachine, host *
 }
 
 func (m *machine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
+	for _, allocation := range []*types.ResourceAllocationInfo{req.Spec.CpuAllocation, req.Spec.MemoryAllocation} {
+		if allocation != nil && allocation.OverheadLimit != nil { // vCenter's own: it fails whoever sets it
+			return refuse(&types.InvalidArgument{InvalidProperty: "overheadLimit"})
+		}
+	}
 	if m.lab.admission {
 		wanted := reserved(req.Spec.CpuAllocation, req.Spec.MemoryAllocation)
 		if fault := grant(ctx, poolAt(ctx, *m.ResourcePool), wanted, &m.Self); fault != nil {

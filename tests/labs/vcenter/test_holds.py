@@ -179,6 +179,16 @@ def test_after_the_move_the_hold_is_the_vm_s_own_guarantee_in_its_old_pool(vcent
     assert own_reservation(vcenter) == (5000, 20)
 
 
+def test_what_the_server_alone_may_set_is_not_sent_back(vcenter: VCenter, connect: Connect) -> None:
+    machine = named(vcenter.administrator(), vim.VirtualMachine, "DC0_C0_RP0_VM0")
+    vcenter.set(machine, "config.memoryAllocation.overheadLimit", 41)
+    driver = connect(vcenter)
+    hold = driver.place_hold(wanted(driver))
+    move(driver, hold)
+    assert driver.settle_hold(hold) == BOTH
+    assert own_reservation(vcenter) == (5000, 20)
+
+
 def test_a_guarantee_given_before_does_not_pile_up(vcenter: VCenter, connect: Connect) -> None:
     driver = connect(vcenter)
     first = driver.place_hold(wanted(driver))

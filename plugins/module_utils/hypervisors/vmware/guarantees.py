@@ -139,13 +139,27 @@ def _reserve_machine(session: Session, vm: Record, current: Figures, wanted: Fig
     if pair == (current["cpu_mhz"], current["memory_mib"]):
         return
     spec = pyvmomi.vim.vm.ConfigSpec(
-        cpuAllocation=vm.get("config.cpuAllocation"), memoryAllocation=vm.get("config.memoryAllocation")
+        cpuAllocation=_reserving(vm.get("config.cpuAllocation"), pair[0]),
+        memoryAllocation=_reserving(vm.get("config.memoryAllocation"), pair[1]),
     )
-    spec.cpuAllocation.reservation, spec.memoryAllocation.reservation = pair
     after = _reconfigure(session, vm, spec)
     found = (after.get("cpu_mhz"), after.get("memory_mib"))
     if found != pair:
         raise HypervisorFault(f"Endpoint {session.endpoint!r} reserves {found} (MHz, MiB) where it was told {pair}")
+
+
+def _reserving(allocation: Any, reservation: int) -> Any:
+    """Return a VM's allocation with another reservation.
+
+    It is a copy without ``overheadLimit``: a server tells that of a running VM, and fails whoever sends it back
+    (vSphere Web Services API, ResourceAllocationInfo).
+    """
+    return pyvmomi.vim.ResourceAllocationInfo(
+        reservation=reservation,
+        limit=allocation.limit,
+        shares=allocation.shares,
+        expandableReservation=allocation.expandableReservation,
+    )
 
 
 def _reserve_devices(session: Session, vm: Record, resource: str, current: Figures, wanted: Figures) -> bool:

@@ -136,7 +136,8 @@ def _label(device: Any) -> str:
 def _pinning_kind(device: Any) -> str:
     types = pyvmomi.vim.vm.device
     if isinstance(device, types.VirtualPCIPassthrough):
-        return "pci_passthrough"
+        # a share of a GPU can move (vSphere 6.7 U1); whether it can here is for vCenter's own check to say
+        return "" if isinstance(device.backing, types.VirtualPCIPassthrough.VmiopBackingInfo) else "pci_passthrough"
     if isinstance(device, types.VirtualSriovEthernetCard):
         return "sriov"
     if isinstance(device, types.VirtualSCSIController):

@@ -185,6 +185,7 @@ def test_ordinary_devices_pin_nothing() -> None:
         DEVICE.VirtualVmxnet3(backing=DEVICE.VirtualEthernetCard.NetworkBackingInfo(deviceName="lan")),
         DEVICE.VirtualDisk(backing=DEVICE.VirtualDisk.FlatVer2BackingInfo(fileName="[ds] a.vmdk")),
         DEVICE.ParaVirtualSCSIController(key=3, sharedBus="noSharing"),
+        DEVICE.VirtualPCIPassthrough(backing=DEVICE.VirtualPCIPassthrough.VmiopBackingInfo(vgpu="grid_t4-4q")),
     ]
     assert pinning_devices(devices) == ()
 
