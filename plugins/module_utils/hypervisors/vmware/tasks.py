@@ -88,7 +88,11 @@ def wait_until_ended(session: Session, task: Any, doing: str) -> TaskState | Non
         if state is None or not state.in_flight:
             return state
         if session.clock.now() >= deadline:
-            raise EndpointUnreachable(f"Endpoint {session.endpoint!r} did not {doing} in time")
+            raise EndpointUnreachable(
+                f"Endpoint {session.endpoint!r} did not {doing} within {session.address.timeout_s:g} s",
+                advice="Look at the task there: it may still end. Raise timeout_s if the server is only slow.",
+                details={"task": moid_of(task)},
+            )
         session.clock.sleep(POLL_S)
 
 
