@@ -20,7 +20,7 @@ import tree_sitter_pwsh
 
 REFERENCE = Path(__file__).with_name("reference.tsv")
 #: Parameters that every cmdlet has (about_CommonParameters).
-COMMON_PARAMETERS = frozenset({"erroraction", "warningaction", "verbose"})
+COMMON_PARAMETERS = frozenset({"erroraction", "errorvariable", "warningaction", "verbose"})
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_pwsh.language()))
 _CLASS_PARAMETERS = {"-classname", "-resultclassname", "-association"}
 #: What the methods of a class return instances of.

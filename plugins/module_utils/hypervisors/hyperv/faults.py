@@ -87,6 +87,12 @@ class OtherHost(HypervisorFault):
     code = "other_host_answered"
 
 
+class ObjectGone(HypervisorFault):
+    """Something that a script looked at is not there (any more), or may not be seen."""
+
+    code = "object_gone"
+
+
 class RoleMissing(UnsupportedVersion):
     """The host does not have the Hyper-V role."""
 
@@ -248,6 +254,11 @@ def _kind_of(fault: str, target: str, category: str, codes: set[str]) -> tuple[t
         return UnsupportedVersion, (
             "The host's Windows does not know a class that this driver reads: it is older than Windows Server 2016, or "
             "its performance counters are not registered (winmgmt /resyncperf)."
+        )
+    if category == "ObjectNotFound":
+        return ObjectGone, (
+            "Run it again if a VM was just removed or moved. Otherwise check that the service vmms runs there and that "
+            "the user is in the host's group Hyper-V Administrators or Administrators."
         )
     return HypervisorFault, ""
 

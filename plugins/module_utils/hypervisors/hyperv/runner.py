@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ForesightError
 from ...libraries import library
 from ..parallel import DeadlinePassed, answer_all
-from .faults import AnswerTimedOut, BadAnswer, ConnectionBroken, WinrmQuota, from_script, from_wire, wire_errors
+from .faults import (
+    AnswerTimedOut,
+    BadAnswer,
+    ConnectionBroken,
+    ObjectGone,
+    WinrmQuota,
+    from_script,
+    from_wire,
+    wire_errors,
+)
 from .framing import BrokenFrame, decode_reply, encode_call, new_frame
 from .options import Connection
 from .scripts.bootstrap import ARGUMENTS, COMMAND
@@ -43,7 +52,7 @@ CLOSING_S = 3
 ENDING_S = LAST_WORD_S + 2 * CLOSING_S + 1
 #: A shell whose client died is ended by the host after this time.
 IDLE_TIMEOUT = "PT180.000S"
-#: A read that met a broken connection or a quota is tried again after these pauses.
+#: A read that met a broken connection, a quota or something that was just removed is tried again after these pauses.
 RETRY_PAUSES_S = (0.5, 2.0)
 _STDERR_TAIL = 400
 
@@ -63,14 +72,15 @@ class Runner:
         """Return the dictionary that ``script`` answers to ``parameters`` (JSON-able).
 
         The call is given up ``deadline_s`` seconds from now (default: the endpoint's ``timeout_s``). A script that
-        only reads is run again when the connection broke or a quota was reached; any other runs at most once.
-        Raises what `faults.from_wire` and `faults.from_script` return, `AnswerTimedOut` and `BadAnswer`.
+        only reads is run again when the connection broke, a quota was reached or what it looked at was just removed;
+        any other runs at most once. Raises what `faults.from_wire` and `faults.from_script` return, `AnswerTimedOut`
+        and `BadAnswer`.
         """
         ends = time.monotonic() + (self.connection.timeout_s if deadline_s is None else deadline_s)
         for pause_s in RETRY_PAUSES_S if script.reads_only else ():
             try:
                 return self._bounded(script, parameters or {}, ends)
-            except (ConnectionBroken, WinrmQuota):
+            except (ConnectionBroken, WinrmQuota, ObjectGone):
                 if time.monotonic() + pause_s >= ends:
                     raise
                 time.sleep(pause_s)

@@ -6,6 +6,12 @@ from __future__ import annotations
 
 from .script import Script
 
+#: Puts all VMs into ``$machines``. One whose files are gone is an error beside the others, which must not hide them;
+#: where errors are all there is, asking for the host tells whether anything may be seen at all.
+_ALL_VMS = r"""$machines = @(Get-VM -ErrorAction SilentlyContinue -ErrorVariable problems)
+if ($problems.Count -and -not $machines.Count) { Get-VMHost | Out-Null }
+"""
+
 IDENTIFY = Script(
     "identify",
     reads_only=True,
@@ -204,7 +210,9 @@ foreach ($setting in @(Get-CimInstance -Namespace $virtualization -ClassName Msv
     $vms[$id].memory_weight = [int]$setting.Weight
     $vms[$id].dynamic_memory = [bool]$setting.DynamicMemoryEnabled
 }
-foreach ($vm in @(Get-VM)) {
+"""
+    + _ALL_VMS
+    + r"""foreach ($vm in $machines) {
     $id = $vm.Id.ToString()
     if ($vms.ContainsKey($id) -and $vm.MemoryAssigned -gt 0) {
         $vms[$id].memory_assigned_mib = [double]$vm.MemoryAssigned / 1MB
@@ -291,7 +299,9 @@ foreach ($setting in @(Get-CimInstance -Namespace root\virtualization\v2 -ClassN
         vm_id = ([string]$setting.InstanceID -split '[:\\]')[1].ToLowerInvariant()
     }
 }
-$perfTime = 0.0
+"""
+    + _ALL_VMS
+    + r"""$perfTime = 0.0
 $perfFrequency = 0.0
 if ($logical.Count) {
     $perfTime = [double]$logical[0].Timestamp_PerfTime
@@ -317,7 +327,7 @@ if ($logical.Count) {
     adapters = @($statistics | Where-Object { $hardware.ContainsKey([string]$_.Name) } | ForEach-Object { @{
         name = [string]$_.Name
         received_bytes = [double]$_.ReceivedBytes; sent_bytes = [double]$_.SentBytes } })
-    vms = @(Get-VM | ForEach-Object { @{
+    vms = @($machines | ForEach-Object { @{
         id = $_.Id.ToString(); name = [string]$_.Name; vcpus = [int]$_.ProcessorCount
         cpu_percent = [double]$_.CPUUsage; memory_assigned_mib = [double]$_.MemoryAssigned / 1MB } })
     disks = $disks

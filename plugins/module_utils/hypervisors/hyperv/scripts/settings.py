@@ -102,7 +102,7 @@ TUNING = Script(
 $vm = Get-VM -Id ([guid]$p.vm_id) -ErrorAction SilentlyContinue
 if (-not $vm) { return @{ found = $false } }
 $processor = Get-VMProcessor -VM $vm
-$ports = @(Get-VMNetworkAdapter -All)
+$ports = @(Get-VMNetworkAdapter -All -ErrorAction SilentlyContinue)  # a VM whose files are gone has none
 $switches = @{}
 Get-VMSwitch | ForEach-Object {
     $name = [string]$_.Name

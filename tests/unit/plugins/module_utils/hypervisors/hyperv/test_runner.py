@@ -19,6 +19,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.hy
     BadAnswer,
     DoubleHop,
     ModuleMissing,
+    ObjectGone,
     OtherHost,
     RoleMissing,
     WinrmQuota,
@@ -168,6 +169,33 @@ def test_a_read_is_tried_again_when_the_connection_broke(monkeypatch: pytest.Mon
     protocol = PlayedProtocol(failures={"get_command_output_raw": [broken, broken]})
     assert runner_of(protocol, monkeypatch).run(LOCATE) == {"found": True}
     assert protocol.shells_opened == 3
+
+
+def gone() -> dict[str, Any]:
+    error = {"message": "the object was not found", "id": "ObjectNotFound,Get-VM", "category": "ObjectNotFound"}
+    return {"ok": False, "error": error}
+
+
+def test_a_read_is_tried_again_when_a_vm_went_while_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetting(PlayedProtocol):
+        def get_command_output_raw(self, _shell: str, _command: str) -> tuple[bytes, bytes, int, bool]:
+            output = super().get_command_output_raw(_shell, _command)
+            self.answer = {"ok": True, "answer": {"found": False}}
+            return output
+
+    protocol = Forgetting(gone())
+    assert runner_of(protocol, monkeypatch).run(LOCATE) == {"found": False}
+    assert (protocol.runs, protocol.open_shells) == (2, set())
+
+
+def test_what_stays_gone_is_told_and_a_change_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ObjectGone) as caught:
+        runner_of(PlayedProtocol(gone()), monkeypatch).run(LOCATE)
+    assert caught.value.advice
+    protocol = PlayedProtocol(gone())
+    with pytest.raises(ObjectGone):
+        runner_of(protocol, monkeypatch).run(START_MOVE)
+    assert protocol.runs == 1
 
 
 def test_what_changes_something_runs_once_even_when_the_connection_broke(monkeypatch: pytest.MonkeyPatch) -> None:
