@@ -182,7 +182,6 @@ class MoveOrder:
     compression: bool = False
     parallel_connections: int = 0
     storage_copy: bool = False
-    storages: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -68,9 +68,8 @@ def _fit_findings(vm: SimulatedVm, host: SimulatedHost, order: MoveOrder) -> Ite
     for network in vm.networks:
         if network not in host.networks:
             yield Finding("network_missing", f"{host.name} has no network {network!r}", details={"network": network})
-    reachable = (*host.storages, *order.storages)
     for storage in vm.storages:
-        if storage not in reachable:
+        if storage not in host.storages:
             yield Finding(
                 "storage_missing",
                 f"{host.name} does not reach the storage {storage!r}",
