@@ -74,6 +74,9 @@ def findings(vm_uuid: str, source: Nodes, target: Nodes, host_id: str, order: Mo
 
 def examine(seen: Survey, order: MoveOrder) -> Iterator[Finding]:
     """Yield what the survey itself shows."""
+    unknown = sorted(set(order.options) - {"storage_path"})
+    if unknown:
+        yield Finding("option_unknown", f"Hyper-V moves know storage_path as driver_options, not {unknown}")
     yield from _of_vm(seen.vm)
     yield from _of_cluster(seen)
     yield from _of_settings(seen)

@@ -12,11 +12,12 @@ from .clusters import CONFIGURATION, rival_balancer
 from .faults import fault_name, fault_text
 from .lookup import HostNotHere, entry_pool, read_host, read_vm
 from .machines import AGENT_OF, agent_pins, pinning_devices
+from .migration import PRIORITIES
 from .names import plain_name
 from .properties import Record, moid_of, read_one
 from .sdk import pyvmomi
 from .session import Session
-from .storage import NoDatastore, destination, missing
+from .storage import OPTION, NoDatastore, destination, missing
 from .tasks import EVACUATIONS, RELOCATIONS, running_tasks, wait_for
 
 _VM_PATHS = (
@@ -58,6 +59,7 @@ def examine(session: Session, vm_uuid: str, host_id: str, order: MoveOrder) -> t
     if not session.is_vcenter:
         return (Finding("no_vcenter", "A lone ESXi host cannot migrate; give the vCenter that manages it"),)
     own = [
+        *of_options(order),
         *_of_vm(vm),
         *_of_host(host),
         *_of_fit(session, vm, host, order),
@@ -67,6 +69,16 @@ def examine(session: Session, vm_uuid: str, host_id: str, order: MoveOrder) -> t
     if any(finding.blocking for finding in own):
         return tuple(own)  # vCenter's checks would only say the same less clearly
     return (*own, *_of_checker(session, vm, host, order))
+
+
+def of_options(order: MoveOrder) -> Iterator[Finding]:
+    """Yield what is wrong with the order's own options for this driver."""
+    unknown = sorted(set(order.options) - {"priority", OPTION})
+    if unknown:
+        yield Finding("option_unknown", f"vSphere moves know priority and {OPTION} as driver_options, not {unknown}")
+    priority = order.options.get("priority")
+    if priority is not None and priority not in tuple(PRIORITIES):
+        yield Finding("option_invalid", f"driver_options.priority is {priority!r}, not one of {', '.join(PRIORITIES)}")
 
 
 def _of_vm(vm: Record) -> Iterator[Finding]:

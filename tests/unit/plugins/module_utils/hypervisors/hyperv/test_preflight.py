@@ -113,6 +113,11 @@ def test_a_host_that_is_not_set_up_forbids_the_move(
     assert Scene(source=source, destination=destination).blocking() == {code}
 
 
+def test_an_option_that_this_driver_does_not_know_is_refused() -> None:
+    assert Scene().blocking(options={"storage_paht": "D:\\VMs"}) == {"option_unknown"}
+    assert Scene().blocking(options={"storage_path": "D:\\VMs"}) == set()
+
+
 def test_checks_and_moves_of_disks_do_not_count_as_migrations() -> None:
     others = [job(job_type=301), job(job_type=302), job(migration_type=32769, job_type=307)]
     assert Scene(vm={"jobs": others}, source={"jobs": others}, destination={"jobs": others}).findings() == {}
