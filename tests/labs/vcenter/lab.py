@@ -200,9 +200,11 @@ def named(content: Any, kind: Any, name: str) -> Any:
         view.Destroy()
 
 
-def local_datastore(host: Any, folder: Path) -> Any:
-    """Give a host a datastore of its own in that folder and return it."""
-    return host.configManager.datastoreSystem.CreateLocalDatastore(name="local", path=str(folder))
+def local_datastore(vcenter: VCenter, host: Any, folder: Path) -> Any:
+    """Give a host a datastore of its own in that folder, and no other; return it."""
+    made = host.configManager.datastoreSystem.CreateLocalDatastore(name="local", path=str(folder))
+    vcenter.set(host, "datastore", [{"type": "Datastore", "value": made._moId}])
+    return made
 
 
 def task_done(task: Any) -> Any:

@@ -107,8 +107,7 @@ def test_disks_go_along_only_when_they_may_to_a_datastore_that_the_destination_h
     destination = other_host(driver, uuid)
     content = vcenter.administrator()
     host = named(content, vim.HostSystem, next(h.name for h in driver.inventory().hosts if h.host_id == destination))
-    vcenter.set(host, "datastore", [])
-    local = local_datastore(host, tmp_path)
+    local = local_datastore(vcenter, host, tmp_path)
     follow(driver, driver.start_migration(MoveOrder(uuid, destination, "", storage_copy=storage_copy), driver))
     (datastore,) = named(content, vim.VirtualMachine, VM).datastore
     assert (datastore._moId == local._moId) == storage_copy

@@ -203,7 +203,7 @@ def test_disks_that_may_be_copied_need_a_datastore_to_go_to(vcenter: VCenter, co
     no_datastore(vcenter, None, host)
     driver = connect(vcenter)
     assert ask(driver, storage_copy=True)["datastore_missing"].blocking
-    local_datastore(host, tmp_path)
+    local_datastore(vcenter, host, tmp_path)
     assert ask(driver, storage_copy=True) == {}
     assert ask(driver, storage_copy=True, options={"datastore": "elsewhere"})["datastore_missing"].blocking
     assert ask(driver)["storage_missing"].blocking
