@@ -153,8 +153,8 @@ def test_a_server_that_crashes_and_comes_back_is_waited_for_and_has_forgotten_no
             monkeypatch.undo()
             postgresql.start()
 
+    postgresql.stop(signal.SIGQUIT)  # before: waiting for its end pauses too
     monkeypatch.setattr("time.sleep", start_in_the_first)
-    postgresql.stop(signal.SIGQUIT)
     assert ledger.claim(claim(4.0, vm_uuid=OTHER_VM), room(), NOW).action == "created"
     assert pauses, "the server was never missed"
     assert ledger.get(held.reservation_id) == held
