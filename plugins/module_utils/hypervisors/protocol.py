@@ -225,12 +225,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where a VM is, as one endpoint sees it. During post-copy both sides know it; ``active`` marks the running one."""
+    """Where a VM is, as one endpoint sees it. During post-copy both sides know it; ``active`` marks the running one.
+
+    ``complete`` is false for one that runs while part of its memory is still on the host that it left.
+    """
 
     vm_uuid: str
     host_id: str
     power_state: str
     active: bool = True
+    complete: bool = True
 
 
 class Driver(ABC):
@@ -367,6 +371,13 @@ class Driver(ABC):
     def recover_post_copy(self, job: Job, destination: Driver) -> None:
         """Resume a post-copy whose connection broke (``stalled`` after ``postcopy``): the VM stands until then."""
         raise HypervisorFault(f"Endpoint {self.name!r} cannot resume a broken post-copy")
+
+    def drop_definition(self, vm_uuid: str) -> bool:
+        """Remove what a move of ours has left defined here of a VM that runs elsewhere now; returns whether it had.
+
+        To be called only once the VM is known to have arrived. Nothing to do where the platform sees to that.
+        """
+        return False
 
     @abstractmethod
     def abort(self, job: Job) -> None:

@@ -48,7 +48,10 @@ class MigrationFailed(ForesightError):
 
 
 class MigrationUnsettled(ForesightError):
-    """Where the VM ended up could not be established. The reservation is kept: the next run settles it."""
+    """Where the VM ended up could not be established, or its reservation not be settled.
+
+    The reservation is kept: the next run settles it.
+    """
 
     code = "migration_unsettled"
 

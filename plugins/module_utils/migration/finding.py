@@ -14,6 +14,11 @@ from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Inventory, Job
 from .errors import VmOnTwoHosts
 
+#: Seconds between two looks for a VM, and how long hosts may differ about it: when a move ends, the VM runs on its
+#: destination a moment before its source knows.
+LOOK_INTERVAL_S = 0.5
+AGREE_LIMIT_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Flight:
@@ -30,12 +35,16 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A VM, the key of the host it runs on now, and the migration of it in flight, if any."""
+    """A VM, the key of the host it runs on now, and the migration of it in flight, if any.
+
+    ``complete`` is false when part of its memory is still on a host that does not answer.
+    """
 
     vm: Vm
     host_key: str
     flight: Flight | None
     estate: Estate
+    complete: bool = True
 
 
 def take_inventory(fleet: Fleet, now_ts: float) -> Estate:
@@ -70,9 +79,14 @@ def find_vm(fleet: Fleet, estate: Estate, wanted: str, endpoint: str | None, res
     Raises `UnknownVm`, `AmbiguousVm`, `VmOnTwoHosts`.
     """
     uuid = _identify(estate, wanted, endpoint, reserved_uuid)
-    sightings, _errors = fleet.locate(uuid)
-    active = [(f"{name}/{seen.host_id}", seen) for name, where in sightings.items() for seen in where if seen.active]
-    running = sorted({key for key, seen in active if seen.power_state == "running"} or {key for key, _seen in active})
+    deadline_ts = fleet.clock.now() + AGREE_LIMIT_S
+    while True:
+        running, complete, sighted = _sightings(fleet, uuid)
+        flight = find_flight(fleet, uuid, sighted) if len(running) <= 1 else None
+        agreed = len(running) <= 1 and (complete or flight is not None)
+        if agreed or fleet.clock.now() >= deadline_ts:
+            break
+        fleet.clock.sleep(LOOK_INTERVAL_S)
     if len(running) > 1:
         raise VmOnTwoHosts(
             f"VM {uuid} is said to run on {' and on '.join(running)}",
@@ -86,7 +100,15 @@ def find_vm(fleet: Fleet, estate: Estate, wanted: str, endpoint: str | None, res
     if host_key is None:
         raise UnknownVm(f"VM {wanted!r} runs on no host", advice="Only a running VM can be moved.")
     vm = replace(known[0], endpoint=host_key.partition("/")[0], host_key=host_key)
-    return Found(vm, host_key, find_flight(fleet, uuid, sightings), estate)
+    return Found(vm, host_key, flight, estate, complete)
+
+
+def _sightings(fleet: Fleet, uuid: str) -> tuple[list[str], bool, list[str]]:
+    """Return the hosts that run the VM, whether all of it is there, and the endpoints that know it."""
+    sightings, _errors = fleet.locate(uuid)
+    active = [(f"{name}/{seen.host_id}", seen) for name, where in sightings.items() for seen in where if seen.active]
+    running = {key for key, seen in active if seen.power_state == "running"} or {key for key, _seen in active}
+    return sorted(running), all(seen.complete for _key, seen in active), list(sightings)
 
 
 def find_flight(fleet: Fleet, uuid: str, endpoints: Iterable[str] | Mapping[str, object]) -> Flight | None:

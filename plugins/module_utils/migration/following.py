@@ -35,6 +35,8 @@ GIVE_WAY_STEP_MIB = 64.0
 BLIND_LIMIT_S = 120.0
 #: Refused attempts to abort after which that is given up, and the job is left to end by itself.
 ABORT_ATTEMPTS = 5
+#: A host that does not tell its use is left alone for this many times as long as it kept the guard waiting.
+SILENCE_FACTOR = 10.0
 #: A progress line is shown when this many percent more are done or this many seconds have passed.
 LINE_PERCENT = 5.0
 LINE_INTERVAL_S = 10.0
@@ -90,6 +92,7 @@ class Follower:
         self._abort_attempts = 0
         self._given_mib = 0.0
         self._unseen: set[tuple[str, str]] = set()
+        self._silent_until_ts: dict[str, float] = {}
         self._last: Progress | None = None
 
     def follow(self, job: Job, ladder: Ladder) -> Ending:
@@ -137,9 +140,9 @@ class Follower:
             now_ts=now_ts,
             ladder=ladder,
             latency_ms=self._probe.latency_ms() if self._probe else None,
-            source_used=_use_of(self._source, move.source),
+            source_used=self._use_of(self._source, move.source),
             source_capacity=move.source.capacity,
-            target_used=_use_of(self._destination, move.destination),
+            target_used=self._use_of(self._destination, move.destination),
             target_capacity=move.destination.capacity,
             vm_used=self._vm_used,
             reserved=held.amount if held is not None and move.room is not None else None,
@@ -148,6 +151,24 @@ class Follower:
             lease_ttl_s=move.terms.lease_ttl_s,
             reservation_lost=self._lost,
         )
+
+    def _use_of(self, driver: Driver, host: Host) -> Resources | None:
+        """Return what a host uses; None where it does not tell, which must not keep the guard from the job."""
+        if self._is_silent(host):
+            return None
+        asked_ts = self._clock.now()
+        try:
+            return driver.observe_host(host.host_id)
+        except ForesightError:
+            self._leave_alone(host, asked_ts)
+            return None  # the guard works without; whether the endpoint is gone shows in the job's own progress
+
+    def _is_silent(self, host: Host) -> bool:
+        return self._clock.now() < self._silent_until_ts.get(host.key, float("-inf"))
+
+    def _leave_alone(self, host: Host, asked_ts: float) -> None:
+        now_ts = self._clock.now()
+        self._silent_until_ts[host.key] = now_ts + SILENCE_FACTOR * (now_ts - asked_ts)
 
     def _slow_look(self, now_ts: float) -> None:
         """Refresh what the VM uses and what the ledger says."""
@@ -167,11 +188,14 @@ class Follower:
         held, sent_mib = self._reservation, progress.transferred_mib
         if held is None or sent_mib is None or sent_mib - self._given_mib < GIVE_WAY_STEP_MIB:
             return
-        self._given_mib = sent_mib
+        if self._is_silent(self._move.destination):
+            return
+        self._given_mib, asked_ts = sent_mib, self._clock.now()
         arrived_mib = sent_mib if progress.total_mib is None else min(sent_mib, progress.total_mib)
         try:
             self._destination.give_way(held.reservation_id, arrived_mib)
         except ForesightError as error:
+            self._leave_alone(self._move.destination, asked_ts)
             self._unanswered("the hold on the destination did not give way", error)
 
     def _look_up(self, held: Reservation, now_ts: float) -> None:
@@ -247,10 +271,3 @@ def claim_for(held: Reservation, amount: Resources, vm: Vm, ttl_s: float) -> Cla
         purpose=held.purpose,
         vm_name=held.vm_name or vm.name,
     )
-
-
-def _use_of(driver: Driver, host: Host) -> Resources | None:
-    try:
-        return driver.observe_host(host.host_id)
-    except ForesightError:
-        return None  # the guard works without; whether the endpoint is gone shows in the job's own progress

@@ -45,7 +45,7 @@ class LatencyProbe:
         """Take where to ask; raises `InvalidOption` for a URL that cannot be used. Nothing is sent yet."""
         self._target = parse_target(url)
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._recent_ms: list[float] = []
         self._answered_at: float | None = None
         self._silence_s = 0.0
@@ -65,9 +65,26 @@ class LatencyProbe:
             return max(self._recent_ms, default=None)
 
     def longest_silence_ms(self) -> float | None:
-        """Return the longest time between two answers so far, ms, to within the interval; None: it never answered."""
+        """Return the longest time between two answers so far, ms, to within the interval; None: it never answered.
+
+        The time since the last answer counts too, so that an application that has fallen silent shows.
+        """
         with self._lock:
-            return None if self._answered_at is None else self._silence_s * 1000.0
+            if self._answered_at is None:
+                return None
+            return max(self._silence_s, time.monotonic() - self._answered_at) * 1000.0
+
+    def await_answer(self) -> None:
+        """Wait until the application has answered once more, but no longer than one answer may take.
+
+        A VM that has just been handed over is silent for a moment longer than its move lasts.
+        """
+        asked = time.monotonic()
+        with self._lock:
+            self._lock.wait_for(
+                lambda: self._answered_at is not None and self._answered_at > asked,
+                PROBE_TIMEOUT_S + PROBE_INTERVAL_S,
+            )
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -84,6 +101,7 @@ class LatencyProbe:
                 if self._answered_at is not None:
                     self._silence_s = max(self._silence_s, ended - self._answered_at)
                 self._answered_at = ended
+                self._lock.notify_all()
 
     def _ask(self) -> bool:
         """Return whether the application answered."""

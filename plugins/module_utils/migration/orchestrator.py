@@ -58,7 +58,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A move that was begun, or taken over, and of which it is not known that the VM has arrived.
+    """A move that was begun, or taken over, and did not end as it should: with the VM there and all settled.
 
     ``final`` is the job's last word, ``last`` the last progress seen before it, ``plan`` None for an adopted move.
     """
@@ -102,8 +102,14 @@ class Orchestrator:
         """Make all checks and choose the strategy; changes nothing."""
         return make_plan(move, self._fleet, self._ledger, self._clock.now())
 
-    def settle_there(self, move: Move) -> Settlement | None:
-        """Settle the reservation of a VM that already runs on the destination; None: there was none."""
+    def settle_there(self, move: Move, endpoints: Collection[str]) -> Settlement | None:
+        """Settle the reservation of a VM that already runs on the destination; None: there was none.
+
+        What a move has left of it at ``endpoints`` (those that answer) is removed.
+        """
+        others = [name for name in endpoints if name != move.destination.endpoint]
+        if move.vm.power_state == "running":
+            self._drop_definitions(move, others)
         if move.reservation is None:
             return None
         self._note("already_there", f"{shown_name(move.vm)} runs on {move.destination.key}", {})
@@ -177,7 +183,8 @@ class Orchestrator:
                 break
             self._clock.sleep(FLIGHT_INTERVAL_S)
         final = Progress("failed", 0.0, error=error.message)
-        return self._conclude(move, Ending(final, None, move.reservation), self._clock.now(), None, adopted=False)
+        ending = Ending(final, None, move.reservation, blind=True)
+        return self._conclude(move, ending, self._clock.now(), None, adopted=False)
 
     def _look_for_flight(self, move: Move) -> Flight | None:
         try:
@@ -194,6 +201,8 @@ class Orchestrator:
             follower = Follower(move, source, destination, self._ledger, self._clock, self._report, self._note, probe)
             ending = follower.follow(job, ladder)
             self._note("ended", _ending_in_words(ending), {})
+            if probe:
+                probe.await_answer()
             silence_ms = probe.longest_silence_ms() if probe else None
         return self._conclude(move, ending, started_ts, silence_ms, adopted=adopted)
 
@@ -206,13 +215,17 @@ class Orchestrator:
         self._note("verified", verdict.verdict, {"evidence": list(verdict.evidence)})
         if verdict.verdict == "arrived" and ending.blind and ending.handed_over:
             verdict = replace(verdict, verdict="unknown")  # it runs there, perhaps with part of its memory still here
+        if verdict.verdict == "stayed" and ending.blind and self._may_be_moving(move):
+            verdict = replace(verdict, verdict="unknown")  # it runs here, and may yet arrive there
         elapsed_s = ending.final.elapsed_s if ending.final is not None else 0.0
         duration_s = elapsed_s or ended_ts - started_ts
+        plan = None if adopted else self._plan
+        self.broken = Broken(adopted, plan, ending.final, ending.last, duration_s, silence_ms, ended_ts)
         if verdict.verdict != "arrived":
-            plan = None if adopted else self._plan
-            self.broken = Broken(adopted, plan, ending.final, ending.last, duration_s, silence_ms, ended_ts)
             raise self._not_arrived(move, ending, verdict)
+        self._drop_definitions(move, [move.source.endpoint])
         settlement = None if ending.reservation is None else self._settle_arrival(move, ending.reservation)
+        self.broken = None
         downtime_ms, downtime_by = _downtime(ending, silence_ms)
         return Moved(
             adopted=adopted,
@@ -228,9 +241,39 @@ class Orchestrator:
             timeline=self.timeline,
         )
 
+    def _may_be_moving(self, move: Move) -> bool:
+        """Return whether the source has a migration of the VM in flight, or does not tell."""
+        try:
+            flight = find_flight(self._fleet, move.vm.uuid, [move.source.endpoint])
+        except ForesightError:
+            return True
+        return flight is not None
+
+    def _drop_definitions(self, move: Move, endpoints: Collection[str]) -> None:
+        """Have what is left of the arrived VM removed elsewhere, so that nobody starts it a second time."""
+        answers = self._fleet.ask(lambda driver: driver.drop_definition(move.vm.uuid), endpoints)
+        for name, dropped in answers.items():
+            if isinstance(dropped, ForesightError):
+                self._note(
+                    "left", f"whether {name} still has the VM defined: {dropped.message}", {"code": dropped.code}
+                )
+            elif dropped:
+                self._note("cleared", f"{name} still had the VM defined; that is removed", {})
+
     def _settle_arrival(self, move: Move, reservation: Reservation) -> Settlement:
-        destination = self._fleet.driver(move.destination.endpoint)
-        settlement = settle_arrival(reservation, destination, self._ledger, self._clock.now())
+        """Settle the reservation of a VM that has arrived; raises `MigrationUnsettled` where that fails."""
+        try:
+            destination = self._fleet.driver(move.destination.endpoint)
+            settlement = settle_arrival(reservation, destination, self._ledger, self._clock.now())
+        except ForesightError as error:
+            raise MigrationUnsettled(
+                f"The VM runs on {move.destination.key}, but its reservation could not be settled: {error.message}",
+                advice="The VM needs nothing. Run again: that settles the reservation, which is kept until then.",
+                details={
+                    "cause": {"code": error.code, "message": error.message},
+                    "timeline": self.timeline.summary(),
+                },
+            ) from error
         self._note("settled", f"reservation {reservation.reservation_id} is {settlement.state}", {})
         return settlement
 
@@ -255,8 +298,14 @@ class Orchestrator:
                 advice="Look for it before anything else. The reservation is kept.",
                 details=details,
             )
+        if verdict.verdict == "between":
+            return MigrationUnsettled(
+                f"The VM does not run as a whole on either side: {'; '.join(verdict.evidence)}",
+                advice="Look at both. Run again once it runs on one of them. The reservation is kept until then.",
+                details=details,
+            )
         return MigrationUnsettled(
-            "Where the VM runs could not be established yet",
+            f"Where the VM runs could not be established yet: {'; '.join(verdict.evidence)}",
             advice="Run again once both endpoints answer; that settles it. The reservation is kept until then.",
             details=details,
         )

@@ -51,8 +51,9 @@ def judge(
 ) -> str:
     """Return one of `VERDICTS` from what both endpoints say; pure.
 
-    The destination is trusted: running there and not active on the source (or the source not answering) is
-    ``arrived``. A source that runs the VM while the destination does not (or does not answer) is ``stayed``.
+    The destination is trusted: running there with all its memory and not active on the source (or the source not
+    answering) is ``arrived``. A source that runs the VM while the destination does not (or does not answer) is
+    ``stayed``.
     """
     at_destination = _state(seen_at_destination, destination_host_id)
     at_source = _state(seen_at_source, source_host_id)
@@ -105,7 +106,7 @@ def _state(seen: Sequence[Whereabouts] | ForesightError, host_id: str) -> str:
     if isinstance(seen, ForesightError):
         return "unknown"
     here = [place for place in seen if place.host_id == host_id]
-    if any(place.active and place.power_state == "running" for place in here):
+    if any(place.active and place.power_state == "running" and place.complete for place in here):
         return "running"
     return "present" if here else "absent"
 
@@ -121,4 +122,14 @@ def _elsewhere(seen: Sequence[Whereabouts] | ForesightError, endpoint: str, ends
 def _sentence(side: str, place: Place, seen: Sequence[Whereabouts] | ForesightError) -> str:
     if isinstance(seen, ForesightError):
         return f"{side} {place.key}: no answer ({seen.code})"
-    return f"{side} {place.key}: {_state(seen, place.host_id)}"
+    state = _state(seen, place.host_id)
+    if state == "present":
+        state = ", ".join(_in_words(found) for found in seen if found.host_id == place.host_id)
+    return f"{side} {place.key}: {state}"
+
+
+def _in_words(found: Whereabouts) -> str:
+    """Return how a host has a VM that does not run there, or not yet as a whole."""
+    if not found.complete:
+        return "running, part of its memory elsewhere"
+    return found.power_state if found.active else f"{found.power_state}, not the one that runs"

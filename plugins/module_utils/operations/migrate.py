@@ -14,7 +14,7 @@ from ..estate.reservation import Reservation
 from ..estate.sla import sla_from
 from ..estate.snapshot import Estate
 from ..hypervisors.fleet import Fleet
-from ..migration.errors import DifferentFamily, NothingReserved
+from ..migration.errors import DifferentFamily, MigrationUnsettled, NothingReserved
 from ..migration.finding import Found, find_vm, take_inventory
 from ..migration.latency import parse_target
 from ..migration.move import Limits, Move, Terms
@@ -88,7 +88,7 @@ def migrate_vm(request: MigrateRequest, context: Context) -> Outcome:
         orchestrator = Orchestrator(fleet, ledger, clock, context.report, request.latency_url)
         warnings = _unreachable(estate)
         if found.flight is None and found.host_key == destination.key:
-            return _at_destination(move, orchestrator, context, warnings)
+            return _at_destination(move, found, orchestrator, context, warnings)
         if move.source.family != destination.family:
             raise DifferentFamily(
                 f"{move.source.key} is {move.source.family}, {destination.key} is {destination.family}",
@@ -127,8 +127,18 @@ def _keep(workspace: Workspace, record: Mapping[str, Any], error: ForesightError
         error.details["not_recorded"] = refusal.message
 
 
-def _at_destination(move: Move, orchestrator: Orchestrator, context: Context, warnings: tuple[str, ...]) -> Outcome:
-    settlement = _foreseen_settlement(move) if context.check_mode else orchestrator.settle_there(move)
+def _at_destination(
+    move: Move, found: Found, orchestrator: Orchestrator, context: Context, warnings: tuple[str, ...]
+) -> Outcome:
+    answering = [status.name for status in found.estate.endpoints if status.reachable]
+    if not found.complete:
+        raise MigrationUnsettled(
+            f"The VM runs on {move.destination.key}, but part of its memory is still on the host that it left, which "
+            "does not answer",
+            advice="Bring that host back before anything else: without it the VM is lost. The reservation is kept.",
+            details={"vm_uuid": move.vm.uuid, "answering": answering},
+        )
+    settlement = _foreseen_settlement(move) if context.check_mode else orchestrator.settle_there(move, answering)
     result, diff = already_there(move, settlement)
     return Outcome(settlement is not None and settlement.changed, result, diff, warnings)
 

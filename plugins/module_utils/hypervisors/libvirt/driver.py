@@ -29,6 +29,7 @@ from ..protocol import (
 from ..usage import Usage
 from .connection import Connection
 from .dirtyrate import measure
+from .disks import copied_disks, shared_paths
 from .faults import is_code
 from .guarantee import give_guarantee
 from .holds import Holds
@@ -154,7 +155,8 @@ class LibvirtDriver(Driver):
                 if is_code(error, "NO_DOMAIN"):
                     return ()
                 raise
-            return (Whereabouts(vm_uuid, self._host_id, state.power_state, state.site not in SITES_ELSEWHERE),)
+            active = state.site not in SITES_ELSEWHERE
+            return (Whereabouts(vm_uuid, self._host_id, state.power_state, active, not state.partial),)
 
         return self._connection.ask(look, "find the VM")
 
@@ -233,7 +235,16 @@ class LibvirtDriver(Driver):
     def start_migration(self, order: MoveOrder, destination: Driver) -> Job:
         """Start a live migration in the background and return at once."""
         target = self._peer(destination)
-        return self._migrations.start(order, target._connection, target._settings, target.name)
+        copied = self._disks_to_copy(order.vm_uuid, target) if order.storage_copy else ()
+        return self._migrations.start(order, target._connection, target._settings, target.name, copied)
+
+    def _disks_to_copy(self, vm_uuid: str, target: LibvirtDriver) -> tuple[str, ...]:
+        """Return the disks of the VM that the target does not reach."""
+        description = self._connection.ask(
+            lambda raw: parse(raw.lookupByUUIDString(vm_uuid).XMLDesc()), "read the VM's disks"
+        )
+        pools = target._connection.ask(lambda raw: read_pools(raw, []), "list the storage pools")
+        return copied_disks(description, pools, shared_paths(target.options))
 
     def find_migration(self, vm_uuid: str) -> Job | None:
         """Return the VM's migration away from this host."""
@@ -255,6 +266,10 @@ class LibvirtDriver(Driver):
         """Resume a post-copy whose connection broke."""
         target = self._peer(destination)
         self._migrations.recover(job, target._connection, target._settings)
+
+    def drop_definition(self, vm_uuid: str) -> bool:
+        """Undefine a VM here that one of our moves has brought elsewhere."""
+        return self._migrations.drop_definition(vm_uuid)
 
     def abort(self, job: Job) -> None:
         """Abort the migration and wait until the VM is known to run here."""

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...estate.nouns import Host, Vm
 from ...estate.resources import Resources
 from ...libraries import library
+from .disks import Pool, copied_disks, disk_storage, shared_paths, storage_name
 from .faults import is_code, text_of
 from .marks import is_placeholder
 from .state import SITES_ELSEWHERE, domain_state
@@ -26,24 +26,7 @@ else:
 FAMILY = "kvm"
 #: Pages beyond this size are huge ones.
 SMALL_PAGE_KIB = 4
-#: Pool types whose volumes every host with that pool sees; all others live on one host.
-SHARED_POOLS = frozenset({"netfs", "iscsi", "iscsi-direct", "rbd", "gluster", "sheepdog", "vstorage", "mpath", "scsi"})
 _UNIT_MIB = {"b": 2**-20, "bytes": 2**-20, "kib": 2**-10, "k": 2**-10, "mib": 1.0, "m": 1.0, "gib": 1024.0, "g": 1024.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """An active storage pool. ``path`` is where its volumes appear on the host; empty where they do not."""
-
-    name: str
-    kind: str
-    path: str
-    available_mib: float
-
-    @property
-    def shared(self) -> bool:
-        """Whether the other hosts with this pool see the same volumes."""
-        return self.kind in SHARED_POOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,43 +179,6 @@ def _without(what: str, error: libvirt.libvirtError, warnings: list[str]) -> tup
     return ()
 
 
-def shared_paths(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the folders that the endpoint's options declare to be the same on all hosts, without trailing slashes."""
-    return tuple(posixpath.normpath(path) for path in options.get("shared_storage") or ())
-
-
-def storage_name(pool: Pool, host_name: str) -> str:
-    """Return how a pool is called in the estate: a pool of one host carries the host's name."""
-    return pool.name if pool.shared else f"{pool.name}@{host_name}"
-
-
-def is_under(path: str, folder: str) -> bool:
-    """Return whether ``path`` lies in ``folder``, both as the host writes them."""
-    return bool(folder) and posixpath.normpath(path).startswith(posixpath.normpath(folder).rstrip("/") + "/")
-
-
-def disk_storage(disk: ET.Element, pools: Sequence[Pool], shared: Sequence[str], host_name: str) -> str | None:
-    """Return the name of the storage a disk is on; None for an empty drive."""
-    source = disk.find("source")
-    if source is None:
-        return None
-    if disk.get("type") == "network":
-        return f"{source.get('protocol', '')}:{posixpath.dirname(source.get('name', ''))}"
-    if disk.get("type") == "volume":
-        pool = next((pool for pool in pools if pool.name == source.get("pool")), None)
-        return storage_name(pool, host_name) if pool else source.get("pool")
-    path = source.get("file") or source.get("dev") or source.get("dir") or ""
-    if not path:
-        return None
-    folder = next((folder for folder in shared if is_under(path, folder)), None)
-    if folder is not None:
-        return folder
-    inside = [pool for pool in pools if is_under(path, pool.path)]
-    if inside:
-        return storage_name(max(inside, key=lambda pool: len(pool.path)), host_name)
-    return f"{posixpath.dirname(path)}@{host_name}"
-
-
 def read_vms(raw: libvirt.virConnect, facts: HostFacts, endpoint: str, options: Mapping[str, Any]) -> tuple[Vm, ...]:
     """Return the host's VMs, running or not, without our placeholders and without VMs that are just arriving here."""
     shared = shared_paths(options)
@@ -284,17 +230,8 @@ def vm_noun(root: ET.Element, power_state: str, facts: HostFacts, endpoint: str,
             "secure_boot": attribute(root, "os/loader", "secure") == "yes",
             "tpm": attribute(root, "devices/tpm/backend", "version") or attribute(root, "devices/tpm/backend", "type"),
             "numa_nodeset": attribute(root, "numatune/memory", "nodeset"),
-            "copied_disks": copied_disks(root),
+            "copied_disks": copied_disks(root, facts.pools, shared),
         },
-    )
-
-
-def copied_disks(root: ET.Element) -> tuple[str, ...]:
-    """Return the targets of the disks that libvirt copies in a move with non-shared storage: the writable ones."""
-    return tuple(
-        attribute(disk, "target", "dev")
-        for disk in root.iterfind("devices/disk")
-        if disk.find("source") is not None and disk.find("readonly") is None and disk.find("shareable") is None
     )
 
 

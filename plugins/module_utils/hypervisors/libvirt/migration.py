@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from ..protocol import HypervisorFault, Job, MoveOrder, Progress, Tuning
 from .connection import Connection
 from .faults import is_code, text_of
 from .marks import MOVE, read_mark, remove_mark, write_mark
-from .settings import MigrationSettings, flags_of, parameters_of
+from .settings import MigrationSettings, flags_of, parameters_of, resume_flags, stream_parameters
 from .state import domain_state, job_operation
 
 if TYPE_CHECKING:
@@ -66,9 +66,14 @@ class Migrations:
         self._calls: dict[str, _Call] = {}
 
     def start(
-        self, order: MoveOrder, destination: Connection, target: MigrationSettings, destination_endpoint: str
+        self,
+        order: MoveOrder,
+        destination: Connection,
+        target: MigrationSettings,
+        destination_endpoint: str,
+        copied: Sequence[str],
     ) -> Job:
-        """Start a migration and return at once; that it failed is told by `progress`."""
+        """Start a migration, with the disks ``copied``, and return at once; that it failed is told by `progress`."""
         mark = {
             "reservation": order.reservation_id,
             "destination": order.destination_host_id,
@@ -77,7 +82,7 @@ class Migrations:
             "post_copy": str(int(order.post_copy)),
             "started_ts": repr(self._clock.now()),
         }
-        parameters = parameters_of(order, target)
+        parameters = parameters_of(order, target, copied)
 
         def prepare(raw: libvirt.virConnect) -> bool:
             domain = raw.lookupByUUIDString(order.vm_uuid)
@@ -87,7 +92,7 @@ class Migrations:
             return bool(domain.isPersistent())
 
         persistent = self._connection.ask(prepare, "prepare the migration")
-        self._run(order.vm_uuid, destination, target, flags_of(order, target, persistent), parameters)
+        self._run(order.vm_uuid, destination, target, flags_of(order, target, persistent, copied), parameters)
         return self._job(order.vm_uuid, mark)
 
     def _run(
@@ -202,13 +207,10 @@ class Migrations:
 
     def recover(self, job: Job, destination: Connection, target: MigrationSettings) -> None:
         """Resume a post-copy that lost its connection; `progress` tells how that goes."""
-        flags = (
-            libvirt.VIR_MIGRATE_LIVE
-            | libvirt.VIR_MIGRATE_POSTCOPY
-            | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
-            | (libvirt.VIR_MIGRATE_PEER2PEER if target.peer_to_peer else 0)
+        persistent = self._connection.ask(
+            lambda raw: bool(raw.lookupByUUIDString(job.vm_uuid).isPersistent()), "find the VM"
         )
-        self._run(job.vm_uuid, destination, target, flags, {})
+        self._run(job.vm_uuid, destination, target, resume_flags(target, persistent), stream_parameters(target))
 
     def abort(self, job: Job) -> None:
         """Abort, and wait until the job is gone and the VM runs here; raises `HypervisorFault` when it does not.
@@ -258,6 +260,27 @@ class Migrations:
 
         self._connection.ask(clear, "remove the migration's mark")
 
+    def drop_definition(self, vm_uuid: str) -> bool:
+        """Undefine a VM that has arrived elsewhere, where one of our moves has left it defined here; returns whether.
+
+        That is so when libvirt lost track of the move before its end: its daemon was restarted, or a post-copy went
+        on by itself. Started here, it would be a second copy. Its firmware's variables and TPM state are left alone.
+        """
+
+        def drop(raw: libvirt.virConnect) -> bool:
+            try:
+                domain = raw.lookupByUUIDString(vm_uuid)
+                if domain.isActive() or read_mark(domain, MOVE) is None:
+                    return False
+                domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM)
+            except libvirt.libvirtError as error:
+                if is_code(error, "NO_DOMAIN"):  # or libvirt has removed it meanwhile
+                    return False
+                raise
+            return True
+
+        return self._connection.ask(drop, "remove the definition that the VM has left here")
+
     def _hangs(self, job: Job) -> HypervisorFault:
         return HypervisorFault(
             f"Endpoint {self._connection.endpoint!r} did not end the migration of {job.vm_uuid} within "
@@ -275,9 +298,10 @@ def _own_mark(domain: libvirt.virDomain, elapsed_s: float | None, now_ts: float)
 
 
 def _unmark(domain: libvirt.virDomain) -> None:
-    """Take our mark off a VM whose migration has failed."""
+    """Take our mark off a VM whose migration has failed and that is here; one in post-copy is still being moved."""
     try:
-        remove_mark(domain, MOVE)
+        if domain_state(domain).site == "here":
+            remove_mark(domain, MOVE)
     except libvirt.libvirtError:
         return  # what failed the migration may fail this too; a mark that stays is known by its age
 

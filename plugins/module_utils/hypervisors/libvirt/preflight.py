@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...libraries import library
 from ..protocol import Finding, MoveOrder
+from .disks import Pool, disks, is_reached, path_of, pool_of, shared_paths
 from .faults import is_code, text_of
-from .inventory import (
-    Pool,
-    free_huge_pages,
-    is_under,
-    memory_mib,
-    pinning_devices,
-    shared_paths,
-    size_mib,
-    version_text,
-)
+from .inventory import free_huge_pages, memory_mib, pinning_devices, size_mib, version_text
 from .samples import used_memory_mib
 from .state import DomainState, domain_state, job_operation
 from .xml import attribute, parse, text
@@ -92,20 +84,13 @@ def _job_name(domain: libvirt.virDomain) -> str:
     return str(names.get(operation, operation)).removeprefix(prefix).lower().replace("_", " ")
 
 
-def _disks(description: ET.Element) -> Iterator[tuple[str, ET.Element]]:
-    """Yield (target, element) of every disk that has something in it."""
-    for disk in description.iterfind("devices/disk"):
-        if disk.find("source") is not None:
-            yield attribute(disk, "target", "dev"), disk
-
-
 def _block_jobs(domain: libvirt.virDomain, description: ET.Element) -> tuple[str, ...]:
-    return tuple(target for target, _disk in _disks(description) if domain.blockJobInfo(target, 0))
+    return tuple(target for target, _disk in disks(description) if domain.blockJobInfo(target, 0))
 
 
 def _disk_sizes(domain: libvirt.virDomain, description: ET.Element) -> dict[str, float]:
     """Return what each writable disk takes on the source, in MiB."""
-    writable = (target for target, disk in _disks(description) if disk.find("readonly") is None)
+    writable = (target for target, disk in disks(description) if disk.find("readonly") is None)
     return {target: domain.blockInfo(target)[1] / MIB for target in writable}
 
 
@@ -299,20 +284,22 @@ def _network_findings(subject: Subject, target: Target) -> Iterator[Finding]:
 
 
 def _storage_findings(subject: Subject, target: Target, order: MoveOrder) -> Iterator[Finding]:
-    for device, disk in _disks(subject.description):
-        if disk.get("type") == "network" or disk.find("shareable") is not None:
+    shared = shared_paths(target.options)
+    for device, disk in disks(subject.description):
+        if is_reached(disk, target.pools, shared):
             continue
-        path = _path_of(disk)
-        if any(is_under(path, folder) for folder in shared_paths(target.options)):
-            continue
-        pool = _pool_of(disk, path, target.pools)
-        if pool is not None and pool.shared:
-            continue
+        path, pool = path_of(disk), pool_of(disk, target.pools)
         if not order.storage_copy:
             yield Finding(
                 "storage_not_shared",
                 f"disk {device} of {subject.name} ({path or 'a volume'}) is not on storage that {target.name} shares",
                 details={"disk": device, "path": path},
+            )
+        elif target.options.get("migration_tunnelled"):  # libvirt refuses
+            yield Finding(
+                "storage_copy_unsupported",
+                f"disk {device} of {subject.name} cannot be copied to {target.name}, which is migrated to in a tunnel",
+                details={"disk": device},
             )
         elif disk.find("readonly") is not None:
             yield Finding("storage_not_shared", f"the read-only disk {device} of {subject.name} cannot be copied along")
@@ -329,21 +316,6 @@ def _storage_findings(subject: Subject, target: Target, order: MoveOrder) -> Ite
                 f"{subject.disk_mib[device]:.0f} MiB",
                 details={"disk": device, "pool": pool.name},
             )
-
-
-def _path_of(disk: ET.Element) -> str:
-    source = disk.find("source")
-    if source is None:
-        return ""
-    return source.get("file") or source.get("dev") or source.get("dir") or ""
-
-
-def _pool_of(disk: ET.Element, path: str, pools: Sequence[Pool]) -> Pool | None:
-    if disk.get("type") == "volume":
-        name = attribute(disk, "source", "pool")
-        return next((pool for pool in pools if pool.name == name), None)
-    inside = [pool for pool in pools if path and is_under(path, pool.path)]
-    return max(inside, key=lambda pool: len(pool.path), default=None)
 
 
 def _placement_findings(subject: Subject, target: Target) -> Iterator[Finding]:

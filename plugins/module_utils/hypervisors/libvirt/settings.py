@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,40 +57,72 @@ class MigrationSettings:
         )
 
 
-def flags_of(order: MoveOrder, target: MigrationSettings, persistent: bool) -> int:
-    """Return the flags. A VM that was persistent is persistent on the destination and gone from the source."""
+def flags_of(order: MoveOrder, target: MigrationSettings, persistent: bool, copied: Sequence[str] = ()) -> int:
+    """Return the flags. A VM that was persistent is persistent on the destination and gone from the source.
+
+    ``copied`` are the targets of the disks that are copied along; the order's wish alone is not enough, see
+    `disks.copied_disks`.
+    """
     chosen = {
-        libvirt.VIR_MIGRATE_LIVE: True,
+        **_ways(target, persistent),
         libvirt.VIR_MIGRATE_ABORT_ON_ERROR: True,
+        libvirt.VIR_MIGRATE_AUTO_CONVERGE: order.auto_converge,
+        libvirt.VIR_MIGRATE_POSTCOPY: order.post_copy,
+        libvirt.VIR_MIGRATE_COMPRESSED: order.compression,
+        libvirt.VIR_MIGRATE_PARALLEL: order.parallel_connections > 1,
+        libvirt.VIR_MIGRATE_NON_SHARED_DISK: bool(copied),
+    }
+    return sum(flag for flag, wanted in chosen.items() if wanted)
+
+
+def resume_flags(target: MigrationSettings, persistent: bool) -> int:
+    """Return the flags that resume a post-copy.
+
+    They say again what becomes of the definitions: libvirt goes by this call's flags when it ends, and a definition
+    that stays on the source could be started there beside the VM.
+    """
+    chosen = {
+        **_ways(target, persistent),
+        libvirt.VIR_MIGRATE_POSTCOPY: True,
+        libvirt.VIR_MIGRATE_POSTCOPY_RESUME: True,
+    }
+    return sum(flag for flag, wanted in chosen.items() if wanted)
+
+
+def _ways(target: MigrationSettings, persistent: bool) -> dict[int, bool]:
+    """Return the flags that a move keeps from its start to its end."""
+    return {
+        libvirt.VIR_MIGRATE_LIVE: True,
         libvirt.VIR_MIGRATE_PERSIST_DEST: persistent,
         libvirt.VIR_MIGRATE_UNDEFINE_SOURCE: persistent,
         libvirt.VIR_MIGRATE_PEER2PEER: target.peer_to_peer,
         libvirt.VIR_MIGRATE_TUNNELLED: target.tunnelled,
         libvirt.VIR_MIGRATE_TLS: target.tls,
-        libvirt.VIR_MIGRATE_AUTO_CONVERGE: order.auto_converge,
-        libvirt.VIR_MIGRATE_POSTCOPY: order.post_copy,
-        libvirt.VIR_MIGRATE_COMPRESSED: order.compression,
-        libvirt.VIR_MIGRATE_PARALLEL: order.parallel_connections > 1,
-        libvirt.VIR_MIGRATE_NON_SHARED_DISK: order.storage_copy,
     }
-    return sum(flag for flag, wanted in chosen.items() if wanted)
 
 
-def parameters_of(order: MoveOrder, target: MigrationSettings) -> dict[str, Any]:
+def stream_parameters(target: MigrationSettings) -> dict[str, str]:
+    """Return the typed parameter that says where the data goes; none where libvirt on the destination decides."""
+    if not target.address or target.tunnelled:
+        return {}
+    host = f"[{target.address}]" if ":" in target.address else target.address
+    return {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{host}"}
+
+
+def parameters_of(order: MoveOrder, target: MigrationSettings, copied: Sequence[str] = ()) -> dict[str, Any]:
     """Return the typed parameters; raises `InvalidOption` for an unknown one in the order's ``options``.
 
     Compression is xbzrle on one connection and zstd on several, since each works only there.
     """
     options = _order_options(order)
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = dict(stream_parameters(target))
+    if copied:
+        parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(copied)
     if order.tuning.bandwidth_mib_s is not None:
         bandwidth = max(1, round(order.tuning.bandwidth_mib_s))
         parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = bandwidth
         if order.post_copy:
             parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = bandwidth
-    if target.address and not target.tunnelled:
-        host = f"[{target.address}]" if ":" in target.address else target.address
-        parameters[libvirt.VIR_MIGRATE_PARAM_URI] = f"tcp://{host}"
     if order.auto_converge:
         for name in ("auto_converge_initial", "auto_converge_increment"):
             if name in options:

@@ -21,11 +21,15 @@ SITES_ELSEWHERE = frozenset({"arriving", "left"})
 
 
 class DomainState(NamedTuple):
-    """``power_state`` as in the estate, ``site`` as above; ``stalled`` when its post-copy lost the connection."""
+    """``power_state`` as in the estate, ``site`` as above; ``stalled`` when its post-copy lost the connection.
+
+    ``partial``: it runs here in post-copy, with part of its memory still on its source.
+    """
 
     power_state: str
     site: str
     stalled: bool = False
+    partial: bool = False
 
 
 def domain_state(domain: libvirt.virDomain) -> DomainState:
@@ -35,7 +39,8 @@ def domain_state(domain: libvirt.virDomain) -> DomainState:
         return _paused(domain, reason)
     if state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
         stalled = state == libvirt.VIR_DOMAIN_RUNNING and reason == libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
-        return DomainState("running", "here", stalled)
+        late = state == libvirt.VIR_DOMAIN_RUNNING and reason == libvirt.VIR_DOMAIN_RUNNING_POSTCOPY
+        return DomainState("running", "here", stalled, partial=stalled or late)
     if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
         return DomainState("suspended", "here")
     # SHUTDOWN is off too: QEMU has stopped the CPUs for good and only awaits its end. So is, for a moment, a VM whose

@@ -87,6 +87,18 @@ def test_silence_is_measured_from_answer_to_answer() -> None:
         _until(lambda: (probe.longest_silence_ms() or 0) >= 600)
 
 
+def test_an_application_that_has_fallen_silent_shows_before_it_answers_again() -> None:
+    with _serve() as served, LatencyProbe(f"http://127.0.0.1:{served[0]}/") as probe:
+        handler = served[1]
+        _until(lambda: probe.longest_silence_ms() is not None)
+        handler.delay_s = 1.5 * PROBE_TIMEOUT_S
+        _until(lambda: (probe.longest_silence_ms() or 0) >= PROBE_TIMEOUT_S * 1000)
+        handler.delay_s = 0.0
+        probe.await_answer()
+        assert (probe.latency_ms() or 0) > 0
+        assert (probe.longest_silence_ms() or 0) >= PROBE_TIMEOUT_S * 1000
+
+
 def test_an_application_that_does_not_answer_counts_with_the_timeout() -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as closed:
         port = closed.server_address[1]

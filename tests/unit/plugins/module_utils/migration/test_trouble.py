@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from ansible_collections.foresight.migration.plugins.module_utils.estate.resources import Resources
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
     HypervisorFault,
     MoveOrder,
@@ -23,6 +25,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.migration.erro
 )
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import LedgerBusy
+from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 
 from .conftest import VM, Estate
 
@@ -121,6 +124,85 @@ def test_a_source_lost_in_post_copy_is_not_taken_for_arrived(estate: Estate, mon
     with pytest.raises(MigrationUnsettled):
         estate.migrate()
     assert estate.reservations() == {reservation.reservation_id: "active"}
+
+
+def test_a_move_that_goes_on_unseen_keeps_its_reservation(estate: Estate, monkeypatch: Patch) -> None:
+    reservation = estate.reserve()
+
+    def silent(*_arguments: object) -> None:
+        raise HypervisorFault("the source does not answer")
+
+    with monkeypatch.context() as away:
+        away.setattr(SimulatedDriver, "progress", silent)
+        with pytest.raises(MigrationUnsettled):
+            estate.migrate(bandwidth_mib_s=5.0)
+    assert estate.host_of() == "a", "the source answers again and still runs it, while the move goes on"
+    assert estate.reservations() == {reservation.reservation_id: "active"}
+    assert estate.migrate().result["adopted"]
+    assert estate.reservations() == {reservation.reservation_id: "consumed"}
+
+
+def test_hosts_that_differ_for_a_moment_at_the_end_of_a_move_are_asked_again(
+    estate: Estate, monkeypatch: Patch
+) -> None:
+    estate.reserve()
+    locate, looks = SimulatedDriver.locate, []
+
+    def late(self: SimulatedDriver, vm_uuid: str) -> tuple[Whereabouts, ...]:
+        looks.append(vm_uuid)
+        if len(looks) <= 3:
+            return tuple(Whereabouts(vm_uuid, host, "running") for host in "ab")
+        return locate(self, vm_uuid)
+
+    monkeypatch.setattr(SimulatedDriver, "locate", late)
+    assert estate.migrate().result["state"] == "moved"
+
+
+def test_hosts_that_go_on_differing_are_for_a_person_to_look_at(estate: Estate, monkeypatch: Patch) -> None:
+    reservation = estate.reserve()
+    both = tuple(Whereabouts(VM, host, "running") for host in "ab")
+    monkeypatch.setattr(SimulatedDriver, "locate", lambda *_arguments: both)
+    with pytest.raises(VmOnTwoHosts):
+        estate.migrate()
+    assert estate.reservations() == {reservation.reservation_id: "active"}
+
+
+def test_a_reservation_that_cannot_be_settled_does_not_hide_that_the_vm_arrived(
+    estate: Estate, monkeypatch: Patch
+) -> None:
+    reservation = estate.reserve()
+
+    def refuse(*_arguments: object) -> None:
+        raise HypervisorFault("no permission to give shares")
+
+    with monkeypatch.context() as unable:
+        unable.setattr(SimulatedDriver, "settle_hold", refuse)
+        with pytest.raises(MigrationUnsettled, match=r"The VM runs on sim/b.*no permission to give shares") as caught:
+            estate.migrate()
+    assert caught.value.details["cause"]["code"] == "hypervisor_fault"
+    (record,) = Workspace.open(estate.store).migrations.read()
+    assert (record["outcome"], record["cause"]) == ("migration_unsettled", "hypervisor_fault")
+    assert estate.reservations() == {reservation.reservation_id: "active"}
+    assert estate.migrate().result["state"] == "already_there"
+    assert estate.reservations() == {reservation.reservation_id: "consumed"}
+
+
+def test_a_host_that_keeps_the_guard_waiting_is_left_alone_for_longer(estate: Estate, monkeypatch: Patch) -> None:
+    estate.reserve()
+    observe, asked_ts = SimulatedDriver.observe_host, []
+
+    def slow(self: SimulatedDriver, host_id: str) -> Resources:
+        if host_id != "b":
+            return observe(self, host_id)
+        asked_ts.append(self.clock.now())
+        self.clock.sleep(5)
+        raise HypervisorFault("no answer")
+
+    monkeypatch.setattr(SimulatedDriver, "observe_host", slow)
+    result = estate.migrate(bandwidth_mib_s=20.0).result
+    assert result["actual"]["duration_s"] > 120
+    assert len(asked_ts) >= 2
+    assert all(later - earlier >= 55 for earlier, later in pairwise(asked_ts))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.estate.snapshot import UnknownVm
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import (
     EndpointUnreachable,
+    HypervisorFault,
     MoveOrder,
+    Whereabouts,
 )
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.simulated.driver import SimulatedDriver
 from ansible_collections.foresight.migration.plugins.module_utils.migration.errors import (
     MigrationFailed,
     MigrationUnsettled,
@@ -75,6 +78,46 @@ def test_a_source_that_never_answers_again_does_not_hide_that_the_vm_arrived(two
     assert result["verification"]["verdict"] == "arrived"
     assert result["actual"]["downtime_ms"] is None, "nobody measured it"
     assert list(two_endpoints.reservations().values()) == ["consumed"]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_vm_whose_source_is_lost_in_post_copy_is_not_there_yet(
+    two_endpoints: Estate, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    reservation = two_endpoints.reserve()
+    two_endpoints.migrate()
+    second = two_endpoints.reserve()
+    two_endpoints.inject(kind="endpoint_unreachable", endpoint="left")
+    part = (Whereabouts(VM, "b", "running", complete=False),)
+    monkeypatch.setattr(SimulatedDriver, "locate", lambda *_arguments: part)
+    with pytest.raises(MigrationUnsettled, match="part of its memory"):
+        two_endpoints.migrate(check_mode=check_mode)
+    assert two_endpoints.reservations() == {
+        reservation.reservation_id: "consumed",
+        second.reservation_id: "active",
+    }
+
+
+def test_what_a_move_has_left_of_the_vm_elsewhere_is_removed_once_it_is_there(
+    two_endpoints: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def drop(self: SimulatedDriver, vm_uuid: str) -> bool:
+        asked.append((self.name, vm_uuid))
+        if len(asked) > 1:
+            return True
+        raise HypervisorFault("the source is busy")
+
+    monkeypatch.setattr(SimulatedDriver, "drop_definition", drop)
+    two_endpoints.reserve()
+    steps = {entry["step"]: entry["message"] for entry in two_endpoints.migrate().result["timeline"]}
+    assert steps["left"] == "whether left still has the VM defined: the source is busy"
+    assert two_endpoints.migrate(check_mode=True).result["state"] == "already_there"
+    assert asked == [("left", VM)], "a check changes nothing"
+    assert two_endpoints.migrate().result["state"] == "already_there"
+    assert asked == [("left", VM), ("left", VM)]
+    assert "cleared: left still had the VM defined; that is removed" in two_endpoints.lines
 
 
 def test_a_destination_that_does_not_answer_at_the_end_leaves_it_to_the_next_run(two_endpoints: Estate) -> None:

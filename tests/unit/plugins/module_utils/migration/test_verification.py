@@ -28,6 +28,7 @@ RUNNING = (Whereabouts("u", "h", "running"),)
 LEAVING = (Whereabouts("u", "h", "paused", active=False),)
 ARRIVING = (Whereabouts("u", "h", "running", active=False),)
 OFF = (Whereabouts("u", "h", "off"),)
+PART = (Whereabouts("u", "h", "running", complete=False),)
 
 answers = st.one_of(
     st.just(AWAY),
@@ -60,6 +61,8 @@ answers = st.one_of(
         (AWAY, (), "unknown"),
         (AWAY, AWAY, "unknown"),
         (LEAVING, ARRIVING, "between"),
+        (LEAVING, PART, "between"),
+        (AWAY, PART, "unknown"),
     ],
 )
 def test_the_destination_is_trusted_and_silence_is_no_proof(
@@ -117,3 +120,8 @@ def test_a_vm_that_went_to_a_third_host_is_found_there() -> None:
 def test_the_evidence_says_who_was_asked_and_what_they_said() -> None:
     verdict = look("u", _place("s", AWAY), _place("d", RUNNING))
     assert verdict.evidence == ("destination d/h: running", "source s/h: no answer (endpoint_unreachable)")
+    verdict = look("u", _place("s", LEAVING), _place("d", PART))
+    assert verdict.evidence == (
+        "destination d/h: running, part of its memory elsewhere",
+        "source s/h: paused, not the one that runs",
+    )

@@ -27,6 +27,8 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.li
     MigrationSettings,
     flags_of,
     parameters_of,
+    resume_flags,
+    stream_parameters,
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import Hold, MoveOrder, Tuning
 from hypothesis import given
@@ -136,7 +138,7 @@ def test_every_means_of_an_order_becomes_its_flag() -> None:
         parallel_connections=4,
         storage_copy=True,
     )
-    flags = flags_of(order, P2P, persistent=False)
+    flags = flags_of(order, P2P, persistent=False, copied=("vda",))
     for name in ("AUTO_CONVERGE", "POSTCOPY", "COMPRESSED", "PARALLEL", "NON_SHARED_DISK"):
         assert flags & getattr(libvirt, f"VIR_MIGRATE_{name}"), name
 
@@ -154,6 +156,24 @@ def test_parameters_are_whole_numbers_in_libvirts_units() -> None:
         libvirt.VIR_MIGRATE_PARAM_COMPRESSION: "xbzrle",
         libvirt.VIR_MIGRATE_PARAM_COMPRESSION_XBZRLE_CACHE: 8 * 2**20,
     }
+
+
+def test_only_disks_that_are_named_are_copied() -> None:
+    order = MoveOrder("vm", "host", "r", storage_copy=True)
+    assert parameters_of(order, P2P, ("vda", "vdg")) == {libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS: ["vda", "vdg"]}
+    # without any named, libvirt would copy disks that both hosts reach onto themselves
+    assert not flags_of(order, P2P, persistent=False, copied=()) & libvirt.VIR_MIGRATE_NON_SHARED_DISK
+    assert parameters_of(order, P2P) == {}
+
+
+def test_a_post_copy_is_resumed_under_the_terms_of_its_start() -> None:
+    target = MigrationSettings.of({"migration_tls": True, "migration_address": "10.0.0.2"}, "qemu+tls://kvm2/system")
+    order = MoveOrder("vm", "host", "r", post_copy=True)
+    start, resume = flags_of(order, target, persistent=True), resume_flags(target, persistent=True)
+    assert resume & ~start == libvirt.VIR_MIGRATE_POSTCOPY_RESUME
+    assert start & ~resume == libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+    assert resume & libvirt.VIR_MIGRATE_UNDEFINE_SOURCE  # or the source could start a second copy
+    assert stream_parameters(target) == {libvirt.VIR_MIGRATE_PARAM_URI: "tcp://10.0.0.2"}
 
 
 def test_a_bandwidth_cap_holds_in_post_copy_too() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.inventory import (
-    HostFacts,
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.disks import (
     Pool,
     copied_disks,
     disk_storage,
     is_under,
+)
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.inventory import (
+    HostFacts,
     memory_mib,
     pinning_devices,
     version_text,
@@ -56,15 +58,30 @@ def test_a_domain_becomes_a_vm_with_its_strings_untouched() -> None:
     assert vm.pinned_by == ()
 
 
-def test_disks_that_a_move_with_its_storage_copies_are_the_writable_ones_of_one_vm() -> None:
+def test_only_writable_disks_that_the_other_host_does_not_reach_are_copied_along() -> None:
     disks = {
-        "vda": "<source file='/a'/>",
-        "vdb": "<source file='/b'/><shareable/>",
-        "sda": "<source file='/c'/><readonly/>",
-        "sdb": "",
+        "vda": ("file", "<source file='/var/lib/libvirt/images/a'/>"),
+        "vdb": ("file", "<source file='/b'/><shareable/>"),
+        "vdc": ("file", "<source file='/shared/c'/>"),
+        "vdd": ("file", "<source file='/srv/nfs/d'/>"),
+        "vde": ("network", "<source protocol='rbd' name='vms/e'/>"),
+        "vdf": ("volume", "<source pool='nfs' volume='f'/>"),
+        "vdg": ("volume", "<source pool='default' volume='g'/>"),
+        "sda": ("file", "<source file='/c'/><readonly/>"),
+        "sdb": ("file", ""),
     }
-    devices = "".join(f"<disk>{inside}<target dev='{target}'/></disk>" for target, inside in disks.items())
-    assert copied_disks(parse(f"<domain><devices>{devices}</devices></domain>")) == ("vda",)
+    devices = "".join(
+        f"<disk type='{kind}'>{inside}<target dev='{target}'/></disk>" for target, (kind, inside) in disks.items()
+    )
+    description = parse(f"<domain><devices>{devices}</devices></domain>")
+    assert copied_disks(description, POOLS, ("/shared",)) == ("vda", "vdg")
+
+
+def test_a_vm_tells_only_of_the_disks_that_a_move_with_its_storage_would_copy() -> None:
+    assert vm_noun(parse(DOMAIN), "running", FACTS, "kvm1", ()).facts["copied_disks"] == ()
+    assert vm_noun(parse(DOMAIN.replace("/srv/nfs", "/own")), "running", FACTS, "kvm1", ()).facts["copied_disks"] == (
+        "vda",
+    )
 
 
 def test_a_vm_that_is_off_is_on_no_host() -> None:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 import pytest
-from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.inventory import Pool
+from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.disks import Pool
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.preflight import (
     Subject,
     Target,
@@ -87,7 +87,7 @@ POOLS = (Pool("gold", "rbd", "", 10000.0), Pool("own", "dir", "/vms", 50.0))
 
 
 def codes(parts: str = "", target: FakeTarget | None = None, *, snapshots: int = 0, blocking: bool = True,
-          storage_copy: bool = False, held_huge_mib: float = 0.0) -> set[str]:  # fmt: skip
+          storage_copy: bool = False, held_huge_mib: float = 0.0, **options: object) -> set[str]:  # fmt: skip
     description = ET.fromstring(
         "<domain type='kvm'><name>web</name><memory unit='MiB'>512</memory>"
         f"<os><type arch='x86_64' machine='pc-q35-8.0'>hvm</type></os>{parts}</domain>"
@@ -96,7 +96,7 @@ def codes(parts: str = "", target: FakeTarget | None = None, *, snapshots: int =
         "web", "vm-1", DomainState("running", "here"), description, "", (), snapshots, {"vda": 100.0}, "host-1",
         11_000_000, 11_000_000, ET.fromstring("<cpu><arch>x86_64</arch></cpu>"),
     )  # fmt: skip
-    there = Target(target or FakeTarget(), "kvm2", "host-2", POOLS, ("br0",), True, 0.0, held_huge_mib, {})
+    there = Target(target or FakeTarget(), "kvm2", "host-2", POOLS, ("br0",), True, 0.0, held_huge_mib, options)
     found = findings(subject, there, MoveOrder("vm-1", "host-2", "r", storage_copy=storage_copy))
     return {finding.code for finding in found if finding.blocking is blocking}
 
@@ -191,6 +191,11 @@ def test_pools_are_compared_by_name_and_only_shared_ones_need_no_copy() -> None:
     assert codes(DISK.format(pool="own")) == codes(DISK.format(pool="silver")) == {"storage_not_shared"}
     assert codes(DISK.format(pool="own"), storage_copy=True) == {"storage_full"}
     assert codes(DISK.format(pool="silver"), storage_copy=True) == {"storage_pool_missing"}
+
+
+def test_disks_cannot_be_copied_through_a_tunnel() -> None:
+    assert codes(DISK.format(pool="own"), storage_copy=True, migration_tunnelled=True) == {"storage_copy_unsupported"}
+    assert codes(DISK.format(pool="gold"), storage_copy=True, migration_tunnelled=True) == set()
 
 
 CPU = "<cpu mode='custom'><model>Skylake-Client</model></cpu>"

@@ -51,6 +51,15 @@ def test_a_vm_that_arrives_is_not_running_here_yet() -> None:
     assert state_of(paused, reason, libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT) == DomainState("running", "here")
 
 
+def test_a_vm_that_runs_here_in_post_copy_is_not_here_as_a_whole() -> None:
+    running = libvirt.VIR_DOMAIN_RUNNING
+    late = state_of(running, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
+    broken = state_of(running, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
+    assert late == DomainState("running", "here", partial=True)
+    assert broken == DomainState("running", "here", stalled=True, partial=True)
+    assert not state_of(running, libvirt.VIR_DOMAIN_RUNNING_MIGRATED).partial
+
+
 def test_a_vm_in_post_copy_has_left_its_source() -> None:
     paused = libvirt.VIR_DOMAIN_PAUSED
     assert state_of(paused, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY) == DomainState("running", "left")
