@@ -84,8 +84,8 @@ def test_a_move_whose_link_is_cut_fails_and_the_guest_stays(site: Site) -> None:
     site.assert_alone(guest, on=0, since_s=since)
 
 
-def test_a_post_copy_whose_link_breaks_is_resumed(site: Site) -> None:
-    guest, since = site.start(GuestSpec(1, rate_mib_s=4)), time.monotonic()
+def test_a_post_copy_whose_link_breaks_is_resumed_and_leaves_no_definition_behind(site: Site) -> None:
+    guest, since = site.start(GuestSpec(2, rate_mib_s=4, persistent=True)), time.monotonic()
     order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S, post_copy=True)
     job = site.drivers[0].start_migration(order, site.drivers[1])
     site.await_phase(job, "precopy")
@@ -93,6 +93,10 @@ def test_a_post_copy_whose_link_breaks_is_resumed(site: Site) -> None:
     site.await_phase(job, "postcopy")
     site.lab.hosts[1].cut_link()
     site.await_phase(job, "stalled")
+    assert [seen.complete for seen in site.drivers[1].locate(guest.uuid)] == [False]
+    found = site.drivers[0].find_migration(guest.uuid)
+    assert found is not None
+    assert found.destination_host_id == site.lab.hosts[1].uuid  # for another controller to go on
     site.lab.hosts[1].restore_link()
     site.drivers[0].recover_post_copy(job, site.drivers[1])
 
@@ -104,6 +108,7 @@ def test_a_post_copy_whose_link_breaks_is_resumed(site: Site) -> None:
 
     wait_until(resumed, 90.0, "the post-copy was not resumed", step_s=1.0)
     site.assert_alone(guest, on=1, since_s=since)
+    assert [seen.complete for seen in site.drivers[1].locate(guest.uuid)] == [True]
 
 
 def fault(uri: str, **options: object) -> ForesightError:

@@ -63,6 +63,11 @@ def test_a_persistent_guest_is_persistent_on_the_destination_and_gone_from_the_s
     assert guest.uuid not in [left.UUIDString() for left in source.listAllDomains()]
     domain = destination.lookupByUUIDString(guest.uuid)
     assert domain.isPersistent()
+    source.defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))  # as a daemon leaves it that is killed at the end
+    assert site.drivers[0].drop_definition(guest.uuid)
+    assert not site.drivers[0].drop_definition(guest.uuid)
+    assert not site.drivers[1].drop_definition(guest.uuid)
+    site.assert_alone(guest, on=1, since_s=since)
     hold = Hold("reservation-1", site.lab.hosts[1].uuid, guest.uuid, Resources(cpu_cores=1.0), "hard")
     site.drivers[1].settle_hold(hold)
     for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
@@ -307,6 +312,20 @@ def test_a_disk_of_the_hosts_own_is_copied_along(site: Site) -> None:
     assert done.transferred_mib == pytest.approx(vm.facts["resident_mib"] + vm.facts["disk_mib"], rel=0.15)
     pool.destroy()
     connection.close()
+
+
+def test_a_disk_that_both_hosts_reach_is_not_copied_onto_itself(site: Site) -> None:
+    path = str(site.lab.shared / "both.img")
+    site.lab.hosts[0].run("qemu-img", "create", "-q", "-f", "raw", path, "512M")  # of holes
+    guest, since = site.start(GuestSpec(2, disk=path)), time.monotonic()
+    site.beats.tell(guest, "dio 512")
+    order = site.order(guest, storage_copy=True)
+    assert site.drivers[1].preflight(guest.uuid, site.drivers[0], order.destination_host_id, order) == ()
+    job = site.drivers[0].start_migration(order, site.drivers[1])
+    done = site.await_phase(job, "done")
+    site.assert_well(guest, on=1, since_s=since)
+    assert done.total_mib is not None
+    assert done.total_mib < 512
 
 
 def test_two_moves_at_once_into_one_host_both_arrive(site: Site) -> None:

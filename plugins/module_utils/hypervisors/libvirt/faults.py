@@ -40,6 +40,18 @@ def is_code(error: libvirt.libvirtError, *names: str) -> bool:
     return error.get_error_code() in {getattr(libvirt, f"VIR_ERR_{name}") for name in names}
 
 
+def lacks_part(raw: libvirt.virConnect, error: libvirt.libvirtError) -> bool:
+    """Return whether a call failed since the host does not run that part of libvirt, or we may not use it.
+
+    Beside virtqemud each part has a daemon of its own (https://libvirt.org/daemons.html), and a host may do without
+    it: then the call fails to reach that daemon's socket while the connection itself lives.
+    """
+    if is_code(error, "NO_SUPPORT", "OPERATION_DENIED", "ACCESS_DENIED"):
+        return True
+    unreached = is_code(error, "SYSTEM_ERROR") and error.get_error_domain() == libvirt.VIR_FROM_RPC
+    return unreached and bool(raw.isAlive())
+
+
 def text_of(error: libvirt.libvirtError) -> str:
     """Return libvirt's message on one line."""
     return " ".join(str(error).split())
@@ -92,4 +104,8 @@ def call_fault(error: libvirt.libvirtError, endpoint: str, doing: str) -> Foresi
             advice="Update libvirt and QEMU on that host.",
             details=details,
         )
-    return HypervisorFault(f"Endpoint {endpoint!r} could not {doing}: {text}", details=details)
+    return HypervisorFault(
+        f"Endpoint {endpoint!r} could not {doing}: {text}",
+        advice="Look at what the libvirt daemon of that host has logged (journalctl -u virtqemud -u libvirtd).",
+        details=details,
+    )

@@ -13,7 +13,7 @@ from ...estate.nouns import Host, Vm
 from ...estate.resources import Resources
 from ...libraries import library
 from .disks import Pool, copied_disks, disk_storage, shared_paths, storage_name
-from .faults import is_code, text_of
+from .faults import is_code, lacks_part, text_of
 from .marks import is_placeholder
 from .state import SITES_ELSEWHERE, domain_state
 from .xml import attribute, parse, text
@@ -137,7 +137,7 @@ def read_pools(raw: libvirt.virConnect, warnings: list[str]) -> tuple[Pool, ...]
     try:
         active = raw.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
     except libvirt.libvirtError as error:
-        return _without("storage pools", error, warnings)
+        return _without(raw, "storage pools", error, warnings)
     pools = []
     for pool in active:
         root = parse(pool.XMLDesc())
@@ -151,29 +151,44 @@ def read_networks(raw: libvirt.virConnect, warnings: list[str]) -> tuple[str, ..
     try:
         names.update(network.name() for network in raw.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE))
     except libvirt.libvirtError as error:
-        _without("networks", error, warnings)
+        _without(raw, "networks", error, warnings)
     try:
         names.update(interface.name() for interface in raw.listAllInterfaces(0))
     except libvirt.libvirtError as error:
-        _without("interfaces", error, warnings)
+        _without(raw, "interfaces", error, warnings)
     return tuple(sorted(names - {"lo"}))
 
 
 def fastest_link_mbit_s(raw: libvirt.virConnect, warnings: list[str]) -> float | None:
-    """Return the speed of the host's fastest network interface that is up, in Mbit/s."""
+    """Return the speed of the host's fastest network interface that is up, in Mbit/s.
+
+    Kernels give virtual ones (veth, tap) a speed that nothing carries, 10 Gbit/s for example. So no virtual one, a
+    bond included, counts for more than the physical ones together, where there are any.
+    """
     try:
         devices = raw.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
     except libvirt.libvirtError as error:
-        _without("network devices", error, warnings)
+        _without(raw, "network devices", error, warnings)
         return None
-    links = [parse(device.XMLDesc()).find("capability/link") for device in devices]
-    speeds = [float(link.get("speed", "0")) for link in links if link is not None and link.get("state") == "up"]
-    return max(speeds, default=0.0) or None
+    physical, virtual = [0.0], [0.0]
+    for device in devices:
+        try:
+            root = parse(device.XMLDesc())
+        except libvirt.libvirtError as error:
+            if is_code(error, "NO_NODE_DEVICE"):
+                continue  # gone since it was listed, with its VM for example
+            raise
+        if attribute(root, "capability/link", "state") == "up":
+            speeds = virtual if text(root, "parent") == "computer" else physical
+            speeds.append(float(attribute(root, "capability/link", "speed", "0")))
+    if not any(physical):
+        return max(virtual) or None
+    return max(*physical, min(max(virtual), sum(physical)))
 
 
-def _without(what: str, error: libvirt.libvirtError, warnings: list[str]) -> tuple[Any, ...]:
+def _without(raw: libvirt.virConnect, what: str, error: libvirt.libvirtError, warnings: list[str]) -> tuple[Any, ...]:
     """Go on without a part of libvirt that this host does not run; raises every other error again."""
-    if not is_code(error, "NO_SUPPORT", "OPERATION_DENIED", "ACCESS_DENIED"):
+    if not lacks_part(raw, error):
         raise error
     warnings.append(f"{what} cannot be listed: {text_of(error)}")
     return ()

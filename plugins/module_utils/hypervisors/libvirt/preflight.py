@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...libraries import library
 from ..protocol import Finding, MoveOrder
 from .disks import Pool, disks, is_reached, path_of, pool_of, shared_paths
-from .faults import is_code, text_of
+from .faults import is_code, lacks_part, text_of
 from .inventory import free_huge_pages, memory_mib, pinning_devices, size_mib, version_text
 from .samples import used_memory_mib
 from .state import DomainState, domain_state, job_operation
@@ -224,7 +224,7 @@ def _secret_findings(subject: Subject, target: Target) -> Iterator[Finding]:
         try:
             target.raw.secretLookupByUUIDString(uuid)
         except libvirt.libvirtError as error:
-            if not is_code(error, "NO_SECRET", "NO_SUPPORT"):
+            if not is_code(error, "NO_SECRET") and not lacks_part(target.raw, error):
                 raise
             yield Finding(
                 "secret_missing", f"{target.name} does not have the secret {uuid} of {subject.name}",

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.disks import (
@@ -15,8 +18,11 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.li
 )
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.libvirt.inventory import (
     HostFacts,
+    fastest_link_mbit_s,
     memory_mib,
     pinning_devices,
+    read_networks,
+    read_pools,
     version_text,
     vm_noun,
 )
@@ -24,6 +30,8 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.li
 from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.protocol import HypervisorFault
 from hypothesis import given
 from hypothesis import strategies as st
+
+libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 
 POOLS = (
     Pool("default", "dir", "/var/lib/libvirt/images", 1000.0),
@@ -149,6 +157,83 @@ def test_devices_that_cannot_travel_pin_a_vm(element: str, reason: str) -> None:
 def test_memory_sizes_are_read_in_their_unit(unit: str, value: int, mib: float) -> None:
     assert memory_mib(parse(f"<d><memory unit='{unit}'>{value}</memory></d>"), "memory") == mib
     assert memory_mib(parse("<d/>"), "memory") == 0.0
+
+
+def refusal(name: str, domain: int = 10) -> libvirt.libvirtError:
+    error = libvirt.libvirtError(name)
+    error.err = (getattr(libvirt, f"VIR_ERR_{name}"), domain, name, 2, None, None, None, 0, 0)
+    return error
+
+
+@dataclass
+class FakeDevice:
+    """A network device of the host, as its XML or as what asking for that meets."""
+
+    answer: str | libvirt.libvirtError
+
+    def XMLDesc(self) -> str:  # noqa: N802
+        if isinstance(self.answer, str):
+            return self.answer
+        raise self.answer
+
+
+@dataclass
+class FakeHost:
+    """A host that has network devices, and every other part of whose libvirt meets ``error``."""
+
+    devices: Sequence[FakeDevice] = ()
+    error: libvirt.libvirtError | None = None
+    alive: bool = True
+
+    def listAllDevices(self, _kind: int) -> Sequence[FakeDevice]:  # noqa: N802
+        return self.devices
+
+    def refuse(self, *_arguments: object) -> list[object]:
+        if self.error is not None:
+            raise self.error
+        return []
+
+    listAllStoragePools = listAllNetworks = listAllInterfaces = refuse  # noqa: N815
+
+    def isAlive(self) -> int:  # noqa: N802
+        return int(self.alive)
+
+
+def link(parent: str, speed: int, state: str = "up") -> FakeDevice:
+    return FakeDevice(
+        f"<device><parent>{parent}</parent><capability type='net'><link speed='{speed}' state='{state}'/></capability>"
+        "</device>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "mbit_s"),
+    [
+        ([link("pci_1", 1000), link("computer", 10000)], 1000),
+        ([link("pci_1", 10000), link("pci_2", 10000), link("computer", 20000)], 20000),
+        ([link("pci_1", 25000), link("pci_2", 1000), link("computer", 10000)], 25000),
+        ([link("pci_1", 100000, state="down"), link("pci_2", 1000)], 1000),
+        ([link("computer", 10000), link("computer", 0)], 10000),
+        ([FakeDevice(refusal("NO_NODE_DEVICE")), link("pci_1", 1000)], 1000),
+        ([], None),
+    ],
+    ids=["veth", "bond", "fastest", "down", "virtual only", "gone", "none"],
+)
+def test_a_hosts_link_is_one_that_can_carry_it(devices: list[FakeDevice], mbit_s: float | None) -> None:
+    assert fastest_link_mbit_s(cast(libvirt.virConnect, FakeHost(devices)), []) == mbit_s
+
+
+@pytest.mark.parametrize("error", [refusal("NO_SUPPORT"), refusal("SYSTEM_ERROR", libvirt.VIR_FROM_RPC)])
+def test_a_part_of_libvirt_that_a_host_does_not_run_is_a_warning(error: libvirt.libvirtError) -> None:
+    host, warnings = cast(libvirt.virConnect, FakeHost(error=error)), list[str]()
+    assert read_pools(host, warnings) == read_networks(host, warnings) == ()
+    assert len(warnings) == 3
+
+
+def test_a_connection_that_breaks_is_not_taken_for_a_host_without_that_part() -> None:
+    broken = FakeHost(error=refusal("SYSTEM_ERROR", libvirt.VIR_FROM_RPC), alive=False)
+    with pytest.raises(libvirt.libvirtError):
+        read_pools(cast(libvirt.virConnect, broken), [])
 
 
 def test_versions_read_as_people_write_them() -> None:
