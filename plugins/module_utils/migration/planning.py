@@ -211,7 +211,7 @@ def ladder_for(
         can_set_bandwidth=able.bandwidth_limit,
         can_set_downtime=able.downtime_limit,
         can_throttle=able.auto_converge and "auto_converge" in means,
-        can_post_copy=able.post_copy and "post_copy" in means,
+        can_post_copy=able.post_copy and "post_copy" in means and (order is None or order.post_copy),
         post_copy_planned=strategy is not None and strategy.post_copy,
         throttled=order is not None and order.auto_converge,
         post_copy=move.vm.host_key == move.destination.key,

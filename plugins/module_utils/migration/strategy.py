@@ -112,7 +112,8 @@ def choose_strategy(
 ) -> Choice:
     """Return the strategy that keeps the SLA with the least harm, then the least downtime and data.
 
-    Several connections do no harm, so they are used wherever one cannot fill the link.
+    Several connections do no harm, so they are used wherever one cannot fill the link. Post-copy is neither used nor
+    armed over several: QEMU before 10.1 does not start such a move (migration/options.c).
 
     ``demand.max_downtime_ms`` is the highest downtime that may be handed to the hypervisor. Only what the platform can
     (``capabilities``) and the user allows (``means``, names from `MEANS`) is considered. Refuses when nothing fits;
@@ -158,11 +159,10 @@ def _candidates(
     demand: MigrationDemand, capabilities: Capabilities, sla: Sla, means: frozenset[str]
 ) -> Iterator[Strategy]:
     faster = demand.bandwidth_mib_s > SINGLE_CONNECTION_MIB_S
+    single = replace(demand, bandwidth_mib_s=min(demand.bandwidth_mib_s, SINGLE_CONNECTION_MIB_S))
+    name, base, connections = "plain", single, 0
     if faster and capabilities.parallel_connections and "parallel_connections" in means:
         name, base, connections = "parallel", demand, PARALLEL_CONNECTIONS
-    else:
-        name, connections = "plain", 0
-        base = replace(demand, bandwidth_mib_s=min(demand.bandwidth_mib_s, SINGLE_CONNECTION_MIB_S))
     transports = [(name, base, False)]
     if capabilities.compression and "compression" in means:
         first = None if capabilities.compresses_first_pass or connections else 1.0
@@ -176,9 +176,9 @@ def _candidates(
             limit_ms, cost = _least_downtime(over, capabilities, auto_converge=True)
             slowed = replace(plain, prediction=cost, max_downtime_ms=limit_ms, auto_converge=True)
             yield _judged(replace(slowed, name=f"{name}+auto_converge"), sla)
-        if capabilities.post_copy and "post_copy" in means and not compressed:
-            late = predict_post_copy(over)
-            yield _judged(replace(plain, name=f"{name}+post_copy", prediction=late, post_copy=True), sla)
+    if capabilities.post_copy and "post_copy" in means:
+        limit_ms = _least_downtime(single, capabilities, auto_converge=False)[0]
+        yield _judged(Strategy("plain+post_copy", predict_post_copy(single), limit_ms, post_copy=True), sla)
 
 
 def _doubt(demand: MigrationDemand) -> int:
@@ -245,7 +245,7 @@ def _armed(chosen: Strategy, demand: MigrationDemand, capabilities: Capabilities
     return replace(
         chosen,
         auto_converge=chosen.auto_converge or (close and capabilities.auto_converge and "auto_converge" in means),
-        post_copy_armed=capabilities.post_copy and "post_copy" in means,
+        post_copy_armed=not chosen.parallel_connections and capabilities.post_copy and "post_copy" in means,
     )
 
 

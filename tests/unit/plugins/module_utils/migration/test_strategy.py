@@ -11,6 +11,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.pr
 from ansible_collections.foresight.migration.plugins.module_utils.migration.strategy import (
     DEFAULT_MEANS,
     MEANS,
+    SINGLE_CONNECTION_MIB_S,
     Choice,
     choose_strategy,
     wait_for_quiet,
@@ -60,6 +61,23 @@ def test_only_what_the_platform_can_and_the_user_allows_is_used(
     }
     for name, is_used in used.items():
         assert not is_used or (name in allowed and getattr(able, name))
+
+
+@given(demands, capabilities, slas, means)
+def test_post_copy_and_several_connections_are_never_ordered_together(
+    demand: MigrationDemand, able: Capabilities, sla: Sla, allowed: frozenset[str]
+) -> None:
+    strategy = choose_strategy(demand, able, sla, allowed).strategy
+    if strategy is not None and strategy.parallel_connections:
+        assert (strategy.post_copy, strategy.post_copy_armed) == (False, False)
+
+
+def test_a_vm_that_outruns_a_fast_link_is_moved_by_post_copy_over_one_connection() -> None:
+    demand = MigrationDemand(200_000, 9000, 5000, 100_000)
+    strategy = choose_strategy(demand, ABLE, Sla(), frozenset({"parallel_connections", "post_copy"})).strategy
+    assert strategy is not None
+    assert (strategy.name, strategy.parallel_connections) == ("plain+post_copy", 0)
+    assert strategy.prediction.duration_s > demand.memory_mib / SINGLE_CONNECTION_MIB_S
 
 
 @given(demands, capabilities, slas, means)
