@@ -36,6 +36,7 @@ from .guests import GuestSpec, Heartbeats
 from .lab import LabHost
 from .namespaces import wait_until
 from .plays import holds
+from .test_failures import BREAKS, repair
 
 pytestmark = pytest.mark.lab
 
@@ -67,6 +68,10 @@ class Desk:
     def migrate(self, guest: GuestSpec, **terms: Any) -> Mapping[str, Any]:
         """Move the guest to where it is reserved; returns vm_migrate's result."""
         return migrate_vm(MigrateRequest(**self._base, vm=guest.uuid, **terms), Context()).result
+
+    def reconcile(self) -> None:
+        """Remove what hosts hold for reservations that have ended."""
+        reserve(ReserveRequest(**self._base, state="reconciled"), Context())
 
     def amount(self, reservation_id: str) -> Mapping[str, float]:
         """Return what is reserved."""
@@ -158,6 +163,32 @@ def test_a_move_that_outlasts_its_sla_is_aborted_and_kept_on_record(site: Site, 
     (record,) = Workspace.open(desk.store).migrations.read()
     assert (record["outcome"], record["cause"]) == ("migration_failed", "sla_duration")
     assert 0 < record["actual"]["transferred_mib"] < record["predicted"]["transferred_mib"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["destination QEMU killed", "destination libvirtd killed", "destination powered off", "source libvirtd killed"],
+)
+def test_what_breaks_a_move_leaves_nothing_held_or_reserved_once_it_is_mended(
+    site: Site, desk: Desk, what: str
+) -> None:
+    guest, since = site.start(GuestSpec(1)), time.monotonic()
+    desk.prepare()
+    reservation = desk.reserve(guest)
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(desk.migrate, guest, bandwidth_mib_s=6.0)
+        wait_until(lambda: site.drivers[0].find_migration(guest.uuid), 60.0, "the move has not begun")
+        BREAKS[what](site.lab, guest)
+        site.beats.next_beat(guest.name)
+        repair(site.lab)
+        with pytest.raises(MigrationFailed) as failure:
+            moving.result()
+    assert failure.value.details["cause"]["code"] in ("hypervisor_fault", "job_vanished")
+    site.assert_alone(guest, on=0, since_s=since)
+    assert desk.state(reservation) == "released"
+    if failure.value.details["left"]:
+        desk.reconcile()
+    assert holds(site.drivers) == []
 
 
 class Meter:

@@ -135,11 +135,18 @@ def test_compressed_and_parallel_moves_arrive(site: Site, options: dict[str, obj
     site.assert_well(guest, on=1, since_s=since)
 
 
-def test_an_abort_leaves_the_guest_on_its_source(site: Site) -> None:
+def test_an_abort_leaves_the_guest_on_its_source_as_it_was(site: Site) -> None:
     guest, since = site.start(BUSY), time.monotonic()
-    job = site.drivers[0].start_migration(site.order(guest, bandwidth_mib_s=SLOW_MIB_S), site.drivers[1])
+    connection = libvirt.open(site.lab.hosts[0].uri)
+    domain = connection.lookupByUUIDString(guest.uuid)
+    downtime_ms = domain.migrateGetMaxDowntime(0)
+    order = site.order(guest, bandwidth_mib_s=SLOW_MIB_S, max_downtime_ms=downtime_ms / 2)
+    job = site.drivers[0].start_migration(order, site.drivers[1])
     site.await_phase(job, "precopy")
     site.drivers[0].abort(job)
+    assert domain.migrateGetMaxDowntime(0) == downtime_ms
+    assert MOVE not in domain.XMLDesc()
+    connection.close()
     assert site.drivers[0].progress(job).phase == "aborted"
     site.assert_alone(guest, on=0, since_s=since)
     assert site.beats.life(guest.name, since).silence_ms < 2000

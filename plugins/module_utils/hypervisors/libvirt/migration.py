@@ -35,6 +35,8 @@ MIB = 2**20
 ABORT_POLL_S = 0.1
 #: Between writing a VM's mark and the start of its job as libvirt counts it, clocks of controllers included.
 MARK_TOLERANCE_S = 120.0
+#: In a VM's mark: the longest downtime, ms, that its QEMU was set to before. It outlives a move that fails.
+FORMER_DOWNTIME = "former_downtime_ms"
 _GONE = Progress("gone", 0.0)
 
 
@@ -86,7 +88,9 @@ class Migrations:
 
         def prepare(raw: libvirt.virConnect) -> bool:
             domain = raw.lookupByUUIDString(order.vm_uuid)
-            write_mark(domain, MOVE, mark)
+            left = read_mark(domain, MOVE) or {}  # by a move whose controller died and that came to nothing
+            former = {FORMER_DOWNTIME: left.get(FORMER_DOWNTIME) or str(domain.migrateGetMaxDowntime(0))}
+            write_mark(domain, MOVE, {**mark, **former})
             if order.tuning.max_downtime_ms is not None:
                 domain.migrateSetMaxDowntime(max(1, round(order.tuning.max_downtime_ms)), 0)
             return bool(domain.isPersistent())
@@ -120,7 +124,7 @@ class Migrations:
                 call.error = error
                 call.unheard = resuming or not domain.connect().isAlive()
                 if not call.unheard:
-                    _unmark(domain)
+                    _clear_up(domain)
             call.elapsed_s = time.monotonic() - call.started_s
             call.ended.set()
 
@@ -226,8 +230,12 @@ class Migrations:
             if self._clock.now() > deadline:
                 raise self._hangs(job)
             self._clock.sleep(ABORT_POLL_S)
-        self._connection.ask(lambda raw: _check_aborted(raw, job.vm_uuid), "check the VM after the abort")
-        self.forget(job.vm_uuid)
+
+        def restore(raw: libvirt.virConnect) -> None:
+            _check_aborted(raw, job.vm_uuid)
+            _restore(raw.lookupByUUIDString(job.vm_uuid))
+
+        self._connection.ask(restore, "check the VM after the abort")
 
     def _stopped(self, job: Job, call: _Call | None) -> bool:
         """Ask for the abort, and return whether there is no migration any more."""
@@ -251,7 +259,7 @@ class Migrations:
             return False  # the job ended between the two calls
 
     def forget(self, vm_uuid: str) -> None:
-        """Take our mark off a VM that has arrived on, or stayed on, this host."""
+        """Take our mark off a VM that has arrived on this host."""
 
         def clear(raw: libvirt.virConnect) -> None:
             domain = raw.lookupByUUIDString(vm_uuid)
@@ -297,11 +305,21 @@ def _own_mark(domain: libvirt.virDomain, elapsed_s: float | None, now_ts: float)
     return mark
 
 
-def _unmark(domain: libvirt.virDomain) -> None:
-    """Take our mark off a VM whose migration has failed and that is here; one in post-copy is still being moved."""
+def _restore(domain: libvirt.virDomain) -> None:
+    """Take our mark off a VM that has stayed here, and give it back the longest downtime that it had."""
+    mark = read_mark(domain, MOVE)
+    if mark is not None:
+        former_ms = int(mark.get(FORMER_DOWNTIME) or 0)
+        if former_ms:
+            domain.migrateSetMaxDowntime(former_ms, 0)
+        remove_mark(domain, MOVE)
+
+
+def _clear_up(domain: libvirt.virDomain) -> None:
+    """Restore a VM whose migration has failed and that is here; one in post-copy is still being moved."""
     try:
         if domain_state(domain).site == "here":
-            remove_mark(domain, MOVE)
+            _restore(domain)
     except libvirt.libvirtError:
         return  # what failed the migration may fail this too; a mark that stays is known by its age
 
