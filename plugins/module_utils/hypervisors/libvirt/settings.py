@@ -78,8 +78,8 @@ def flags_of(order: MoveOrder, target: MigrationSettings, persistent: bool, copi
 def resume_flags(target: MigrationSettings, persistent: bool) -> int:
     """Return the flags that resume a post-copy.
 
-    They say again what becomes of the definitions: libvirt goes by this call's flags when it ends, and a definition
-    that stays on the source could be started there beside the VM.
+    They say again what becomes of the definitions: libvirt's confirmation goes by this call's flags. Where libvirt
+    keeps the source's definition all the same, `Migrations.drop_definition` removes it.
     """
     chosen = {
         **_ways(target, persistent),
