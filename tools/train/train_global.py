@@ -54,7 +54,7 @@ def network(inputs: int) -> nn.Sequential:
 
 
 def quantiles(said: torch.Tensor, raw: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """The torch twin of `blend.blend`; a test of the shipped code holds them together by their scores."""
+    """The torch twin of `blend.blend`; the benchmark, which scores the shipped code, shows when the two part."""
     members = said.shape[1]
     parts = raw.reshape(len(raw), len(LEADS_H), members + 2)
     weights = torch.einsum("hl,nlm->nmh", shares, torch.softmax(parts[:, :, :members], dim=2))

@@ -16,6 +16,10 @@ else:
     np = library("numpy")
 
 
+#: How far two single precision numbers that stand for the same value lie apart at most after scaling, as a share of it.
+ROUNDING = 1e-6
+
+
 def sorted_quantiles(ordered: NDArray[np.floating], levels: Sequence[float]) -> NDArray[np.float32]:
     """Return quantiles of samples already sorted along the last axis, shape (..., levels).
 
@@ -80,12 +84,14 @@ def coverage(
 ) -> NDArray[np.float32]:
     """Return per series how often ``actual`` (series, steps) fell inside the central interval of that ``share``.
 
-    Bounds are read by linear interpolation between ``levels``; NaN for a series without any actual value.
+    Bounds are read by linear interpolation between ``levels``, and what equals one is inside; NaN for a series without
+    any actual value.
     """
     low = at_level(quantiles, levels, (1 - share) / 2)
     high = at_level(quantiles, levels, (1 + share) / 2)
     known = np.isfinite(actual)
-    inside = known & (actual >= low) & (actual <= high)
+    room = ROUNDING * np.abs(actual)
+    inside = known & (actual >= low - room) & (actual <= high + room)
     count = known.sum(axis=-1)
     return np.asarray(np.where(count > 0, inside.sum(axis=-1) / np.maximum(count, 1), np.nan), np.float32)
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +81,18 @@ def test_prophet_asked_for_and_absent_says_what_to_install(monkeypatch: pytest.M
     with pytest.raises(MissingLibrary) as caught:
         forecast(SERIES, ForecastRequest(model="prophet"))
     assert "pip install 'prophet'" in caught.value.advice
+
+
+def test_nothing_that_is_installed_imports_torch() -> None:
+    for path in Path(registry.__file__).parents[2].rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                names = [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+            assert not {name.partition(".")[0] for name in names} & {"torch"}, path
 
 
 @pytest.mark.parametrize("text", [global_weights.WEIGHTS, lstm_weights.WEIGHTS])

@@ -51,6 +51,14 @@ def test_what_was_measured_in_coarser_steps_is_scored_too() -> None:
     assert {one.key for one in score(ANSWER, what_came(came))} == set(ANSWER.keys)
 
 
+def test_a_usual_value_that_comes_as_stated_is_inside_the_band_in_any_unit() -> None:
+    rng = np.random.default_rng(0)
+    values = 0.2 * rng.lognormal(0, 1, (20, 1)) * np.where(rng.random((20, 9 * DAY)) < 0.02, 5.0, 1.0)
+    answer = forecast(series_set(list(values[:, : 8 * DAY])), ForecastRequest())
+    came = SeriesSet(answer.keys, PAST.end_ts - 86_400, STEP_S, values[:, 7 * DAY :])
+    assert np.mean([one.coverage_80 for one in score(answer, came)]) > 0.9
+
+
 FAILED = Score(
     "vm", "vm-000", "cpu", "global", loss=2.0, relative=3.0, coverage_80=0.1, coverage_95=0.2, peak_exceeded=True
 )
