@@ -58,7 +58,7 @@ options:
     description:
       - The model for all series, or a dictionary of one for each metric; metrics that it does not name take V(auto).
       - V(auto) chooses for each series by backtest. Known besides are the cheap members such as V(seasonal_quantile),
-        and V(arima), V(ets), V(prophet), V(lstm) and V(global). V(prophet) needs that library.
+        V(week_naive), V(arima), V(ets), V(prophet), V(lstm) and V(global). V(prophet) needs that library.
       - A model that fails on a series leaves that series to V(auto), with the reason.
     type: raw
     default: auto

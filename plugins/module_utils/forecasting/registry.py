@@ -12,9 +12,10 @@ from .lstm import Lstm
 from .members import MEMBERS
 from .model import Model
 from .prophet import Prophet
+from .week_naive import WeekNaive
 
 MODELS: dict[str, Model] = {
-    model.NAME: model for model in (*MEMBERS, GlobalNetwork(), Lstm(), Arima(), Ets(), Prophet())
+    model.NAME: model for model in (*MEMBERS, WeekNaive(), GlobalNetwork(), Lstm(), Arima(), Ets(), Prophet())
 }
 #: The name that asks for a choice per series.
 AUTO = "auto"

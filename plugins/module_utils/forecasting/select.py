@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from .global_network import GlobalNetwork, weigh
 from .levels import monotone
 from .members import MEMBERS
 from .model import Task
+from .week_naive import WeekNaive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 else:
     np = library("numpy")
 
+#: Beside the network's members: the days of the week, which they do not see.
+WEEKLY = WeekNaive()
 #: Past days on which the network is scored against the members, and which calibration sees.
 SCORED_DAYS = 2
 #: How much lower than the network's a member's loss must have been to be preferred: the network already weighs the
@@ -58,33 +61,60 @@ def choose(task: Task, past: Sequence[Origin], demoted: Sequence[frozenset[str]]
         if scored
         else np.full((len(ahead), 1), np.nan, np.float32)
     )
-    members = np.stack([_mean_known(evidence.losses[:, at, :scored]) for at in range(len(MEMBERS))], axis=1)
+    candidates = _candidates(task, past[:scored], evidence)
     models, reasons = [], []
     for row, unwanted in enumerate(demoted):
-        index, reason = _pick(members[row], network[row], unwanted, scored)
-        if index is not None:
-            ahead[row] = evidence.now[row, index]
+        losses = {one.name: float(one.loss[row]) for one in candidates if one.name not in unwanted}
+        name, reason = _pick(losses, network[row], GlobalNetwork.NAME in unwanted, scored)
+        if name != GlobalNetwork.NAME:
+            one = next(one for one in candidates if one.name == name)
+            ahead[row] = one.ahead[row]
             for day in range(scored):
-                said[day][row] = evidence.then[day][row, index]
-        models.append(GlobalNetwork.NAME if index is None else MEMBERS[index].NAME)
+                said[day][row] = one.said[day][row]
+        models.append(name)
         reasons.append(reason)
     return Chosen(monotone(ahead), tuple(monotone(one) for one in said), tuple(models), tuple(reasons))
 
 
-def _pick(members: NDArray[np.floating], network: float, unwanted: frozenset[str], days: int) -> tuple[int | None, str]:
-    """Return the index of the member to take (None: the network) and why. Losses are NaN without a backtest."""
-    allowed = [at for at, member in enumerate(MEMBERS) if member.NAME not in unwanted]
-    known = [at for at in allowed if np.isfinite(members[at])]
-    best = min(known, key=lambda at: float(members[at])) if known else None
-    if GlobalNetwork.NAME in unwanted:
+@dataclass(frozen=True)
+class _Candidate:
+    """One that may be chosen instead of the network, with its mean ``loss`` on past origins (series,); as `Chosen`."""
+
+    name: str
+    ahead: NDArray[np.float32]
+    said: tuple[NDArray[np.float32], ...]
+    loss: NDArray[np.float64]
+
+
+def _candidates(task: Task, scored: Sequence[Origin], evidence: Evidence) -> list[_Candidate]:
+    """Return the members, and the week's rule where every past origin knew enough for it."""
+    found = []
+    for at, member in enumerate(MEMBERS):
+        said = tuple(then[:, at] for then in evidence.then)
+        loss = _mean_known(evidence.losses[:, at, : len(scored)])
+        found.append(_Candidate(member.NAME, evidence.now[:, at], said, loss))
+    if scored and all(WEEKLY.knows_enough(origin.task) for origin in scored):
+        said = tuple(np.maximum(WEEKLY.quantiles(origin.task), 0.0) for origin in scored)
+        losses = [_loss(origin, one) for origin, one in zip(scored, said, strict=True)]
+        ahead = np.maximum(WEEKLY.quantiles(task), 0.0)
+        found.append(_Candidate(WEEKLY.NAME, ahead, said, _mean_known(np.stack(losses, axis=1))))
+    return found
+
+
+def _pick(losses: Mapping[str, float], network: float, without_network: bool, days: int) -> tuple[str, str]:
+    """Return whom to take and why, by the candidates' ``losses`` and the ``network``'s (NaN without a backtest)."""
+    known = {name: loss for name, loss in losses.items() if np.isfinite(loss)}
+    best = min(known, key=known.__getitem__, default=None)
+    if without_network:
         if best is None:
-            return (allowed or [0])[0], "the network keeps failing on this series, and nothing could be backtested"
+            name = next(iter(losses), MEMBERS[0].NAME)
+            return name, "the network keeps failing on this series, and nothing could be backtested"
         return best, f"the network keeps failing on this series; lowest loss of the members on {days} past day(s)"
     if best is None or not np.isfinite(network):
-        return None, "too little history for a backtest; the network knows what such series did"
-    if members[best] + backtest.NEGLIGIBLE < CLEAR_LEAD * network:
+        return GlobalNetwork.NAME, "too little history for a backtest; the network knows what such series did"
+    if known[best] + backtest.NEGLIGIBLE < CLEAR_LEAD * network:
         return best, f"clearly lower loss than the network's on {days} past day(s)"
-    return None, f"no member was clearly better on {days} past day(s)"
+    return GlobalNetwork.NAME, f"no member was clearly better on {days} past day(s)"
 
 
 def _loss(origin: Origin, said: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from ansible_collections.foresight.migration.plugins.module_utils.estate.forecas
 from ansible_collections.foresight.migration.plugins.module_utils.estate.series import SeriesKey, SeriesSet
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting import registry
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.forecast import forecast
+from ansible_collections.foresight.migration.plugins.module_utils.forecasting.levels import coverage
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.request import ForecastRequest
 from ansible_collections.foresight.migration.plugins.module_utils.forecasting.weights import (
     codec,
@@ -26,12 +27,15 @@ from ansible_collections.foresight.migration.tests.unit.plugins.module_utils.for
     series_set,
 )
 
-STEPS = 7 * DAY
+STEPS = 10 * DAY
 WAVE = 3 + np.sin(np.arange(STEPS + DAY) / DAY * 2 * np.pi)
 NOISE = np.random.default_rng(0).normal(0, 0.1, STEPS)
 SERIES = series_set([WAVE[:STEPS] + NOISE])
 MEDIAN = LEVELS.index(0.5)
-SEASONAL = ("arima", "ets", "prophet", "global", "seasonal_quantile", "same_time", "seasonal_recent", "day_naive")
+SEASONAL = (
+    *("arima", "ets", "prophet", "global"),
+    *("seasonal_quantile", "same_time", "seasonal_recent", "day_naive", "week_naive"),
+)
 
 
 @pytest.mark.parametrize("name", SEASONAL)
@@ -51,6 +55,27 @@ def test_a_daily_wave_is_foreseen_at_steps_of_other_lengths(name: str, step_s: i
     answer = forecast(past, ForecastRequest(model=name))
     assert answer.reports[0].model == name, answer.reports[0].why
     assert np.abs(answer.quantiles[0, :, MEDIAN] - wave[7 * day :]).mean() < 0.1
+
+
+def test_monday_is_foreseen_after_a_weekend_and_sunday_after_a_saturday() -> None:
+    """Of an estate whose weekends run at 30 %, with two weeks of history."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(15 * DAY)
+    for days_since_monday in (0, 6):
+        weekday = (steps // DAY - 14 + days_since_monday) % 7
+        usual = (1 + 0.4 * np.sin(steps / DAY * 2 * np.pi)) * np.where(weekday >= 5, 0.3, 1.0)
+        demand = usual * rng.lognormal(0, 0.5, (20, 1)) * rng.lognormal(0, 0.15, (20, len(steps)))
+        answer = forecast(series_set(list(demand[:, : 14 * DAY])), ForecastRequest())
+        came = demand[:, 14 * DAY :]
+        assert np.abs(answer.quantiles[:, :, MEDIAN] - came).mean() < 0.2 * came.mean()
+        assert coverage(answer.quantiles, came, LEVELS, 0.8).mean() > 0.6
+
+
+@pytest.mark.parametrize("days", [8, 9])
+def test_a_history_too_short_for_a_week_ago_is_forecast_by_others_with_the_reason(days: int) -> None:
+    answer = forecast(series_set([WAVE[: days * DAY]]), ForecastRequest(model="week_naive"))
+    assert answer.reports[0].model != "week_naive"
+    assert "needs 10 days of history" in answer.reports[0].why
 
 
 @pytest.mark.parametrize("name", sorted(registry.MODELS))
