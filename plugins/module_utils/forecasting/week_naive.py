@@ -39,7 +39,7 @@ class WeekNaive(Model):
             days = WEEK_DAYS + 1 + self.BACKTEST_DAYS
             raise ModelFailed(f"{self.NAME} needs {days} days of history, {self.BACKTEST_DAYS} of them to be tested on")
         week = WEEK_DAYS * task.day
-        level = np.maximum(_hourly_mean(task.values, max(1, round(task.day / 24))), 0.0)
+        level = _hourly_mean(task.values, max(1, round(task.day / 24)))
         errors = ((task.values[:, week:] + FLOOR) / (level[:, :-week] + FLOOR))[:, -week:]
         ahead = level[:, -week:][:, : task.horizon] + FLOOR
         return np.asarray(ahead[:, :, None] * sample_quantiles(errors, task.levels)[:, None, :] - FLOOR, np.float32)
