@@ -8,7 +8,7 @@ So a controller may be killed at any point; the next run finds the move not begu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,13 +19,14 @@ from ..estate.reservation import Reservation
 from ..hypervisors.fleet import Fleet
 from ..hypervisors.protocol import Job, MoveOrder, Progress
 from ..reservations.ledger import Ledger
+from ..reservations.ledger_errors import ReservationNotActive, ReservationUnknown
 from .errors import MigrationFailed, MigrationUnsettled, PrecheckFailed, StrategyRefused, VmBusy, VmLost, VmOnTwoHosts
 from .finding import Flight, find_flight
 from .following import Ending, Follower
 from .guard import Action
 from .guard_state import Ladder
 from .latency import LatencyProbe
-from .move import Move, Timeline
+from .move import Check, Move, Timeline
 from .planning import Plan, ladder_for, make_plan, measure_basis
 from .progress_line import printable, shown_name
 from .settlement import Settlement, settle_arrival, settle_return
@@ -132,7 +133,12 @@ class Orchestrator:
         order, ladder = required(plan)
         self._plan = plan
         self._note("planned", plan.choice.why, {"basis": plan.basis.as_dict()})
-        self._renew_lease(move)
+        ended = self._renew_lease(move)
+        if ended is not None:  # by a parallel run that has moved the VM, or given back
+            overtaken = self._overtaken(move)
+            if overtaken is not None:
+                return overtaken, None
+            raise _forbidden([Check("reservation_active", False, ended.message)])
         self._note("starting", f"{shown_name(move.vm)}: {move.source.key} -> {move.destination.key}", {})
         source = self._fleet.driver(move.source.endpoint)
         try:
@@ -332,15 +338,20 @@ class Orchestrator:
             },
         )
 
-    def _renew_lease(self, move: Move) -> None:
-        """Make the lease last as long as a move may take without a sign of life from us."""
+    def _renew_lease(self, move: Move) -> ForesightError | None:
+        """Make the lease last as long as a move may take without a sign of life from us.
+
+        Returns the ledger's word when the reservation has ended since the move's checks began.
+        """
         reservation = move.reservation
         if reservation is None or reservation.state != "active":
-            return
+            return None
         try:
             self._ledger.renew(reservation.reservation_id, move.terms.lease_ttl_s, self._clock.now())
         except ForesightError as error:
             self._note("refused", f"the lease was not renewed: {error.message}", {"code": error.code})
+            return error if isinstance(error, ReservationNotActive | ReservationUnknown) else None
+        return None
 
     def _probe(self) -> AbstractContextManager[LatencyProbe | None]:
         return nullcontext() if self._probe_url is None else LatencyProbe(self._probe_url)
@@ -360,17 +371,7 @@ def required(plan: Plan, without: Collection[str] = ()) -> tuple[MoveOrder, Ladd
     """
     forbidding = [check for check in plan.forbidding if check.code not in without]
     if forbidding:
-        first = forbidding[0]
-        raise PrecheckFailed(
-            f"{len(forbidding)} checks forbid the move, first {first.code}: {first.message}",
-            advice="Nothing was touched. See details.failed for every reason.",
-            details={
-                "failed": [
-                    {"code": check.code, "message": check.message, "details": dict(check.details)}
-                    for check in forbidding
-                ]
-            },
-        )
+        raise _forbidden(forbidding)
     if plan.order is None or plan.ladder is None:
         quiet_ts = plan.choice.wait_until_ts
         raise StrategyRefused(
@@ -379,6 +380,19 @@ def required(plan: Plan, without: Collection[str] = ()) -> tuple[MoveOrder, Ladd
             details={"basis": plan.basis.as_dict(), "wait_until": None if quiet_ts is None else to_iso(quiet_ts)},
         )
     return plan.order, plan.ladder
+
+
+def _forbidden(checks: Sequence[Check]) -> PrecheckFailed:
+    first = checks[0]
+    return PrecheckFailed(
+        f"{len(checks)} checks forbid the move, first {first.code}: {first.message}",
+        advice="Nothing was touched. See details.failed for every reason.",
+        details={
+            "failed": [
+                {"code": check.code, "message": check.message, "details": dict(check.details)} for check in checks
+            ]
+        },
+    )
 
 
 def require_same_target(move: Move, flight: Flight) -> None:

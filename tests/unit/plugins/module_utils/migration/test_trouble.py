@@ -20,10 +20,11 @@ from ansible_collections.foresight.migration.plugins.module_utils.hypervisors.si
 from ansible_collections.foresight.migration.plugins.module_utils.migration.errors import (
     MigrationFailed,
     MigrationUnsettled,
+    PrecheckFailed,
     VmLost,
     VmOnTwoHosts,
 )
-from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger
+from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger import Ledger, open_ledger
 from ansible_collections.foresight.migration.plugins.module_utils.reservations.ledger_errors import LedgerBusy
 from ansible_collections.foresight.migration.plugins.module_utils.workspace.workspace import Workspace
 
@@ -71,6 +72,22 @@ def test_a_run_that_another_has_finished_while_checking_only_settles(estate: Est
     assert result["verification"]["verdict"] == "arrived"
     assert result["actual"]["downtime_ms"] is None
     assert estate.reservations() == {reservation.reservation_id: "consumed"}
+
+
+def test_nothing_moves_when_the_reservation_is_given_back_while_checking(estate: Estate, monkeypatch: Patch) -> None:
+    reservation = estate.reserve()
+
+    def release() -> None:
+        with open_ledger(estate.ledger_url, actor="someone else") as ledger:
+            ledger.release(reservation.reservation_id, estate.now_ts())
+
+    _while_measuring(monkeypatch, release)
+    with pytest.raises(PrecheckFailed) as caught:
+        estate.migrate()
+    assert [check["code"] for check in caught.value.details["failed"]] == ["reservation_active"]
+    with estate.driver() as driver:
+        assert driver.find_migration(VM) is None
+    assert estate.host_of() == "a"
 
 
 def test_a_dirty_rate_that_cannot_be_measured_is_a_warning(estate: Estate, monkeypatch: Patch) -> None:
